@@ -1,0 +1,115 @@
+"""The mount: the core under the FUSE adapter, from `init` to the last request.
+
+kernel → fuse → fs → catalog / reader → cache → api / storage → http → network
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import pyfuse3
+import trio
+
+from .clock import Clock
+from .config import Config
+from .core import Core, open_core
+from .errors import VoxofsError
+from .fuse import Adapter, Appearance
+from .status import Status
+
+log = logging.getLogger(__name__)
+
+_REQUESTS_AT_ONCE = 1_000
+"""FUSE requests served at once: those of a tenant that hangs must not keep others waiting."""
+_IDLE_WORKERS = 8
+_ANSWER_TIMEOUT_S = 10.0
+
+
+class MountFailed(VoxofsError):
+    """The mount could not be made, or does not answer."""
+
+
+def build(config: Config, mountpoint: str, clock: Clock | None = None) -> Mount:
+    """Everything for one mount; nothing happens before `serve`."""
+    return Mount(config, clock or Clock())
+
+
+@dataclass
+class Mount:
+    """One mount and what the process around it may ask of it."""
+
+    config: Config
+    clock: Clock
+
+    def __post_init__(self) -> None:
+        self._core: Core | None = None
+        self._status: Status | None = None
+
+    async def serve(self, mountpoint: str, *, on_ready: Callable[[], Awaitable[None]]) -> None:
+        """Mount, call `on_ready` once the mount answers, return when it is unmounted by anybody.
+
+        Cancellation unmounts. Raises `MountFailed`.
+        """
+        async with open_core(self.config, self.clock) as core:
+            adapter = Adapter(core.fs, self._appearance())
+            self._core = core
+            self._status = Status(self.config, core, lambda: (len(adapter.inodes), len(adapter.handles)))
+            core.fs.status = self._status.text
+            try:
+                pyfuse3.init(adapter, os.fspath(mountpoint), self._options())
+            except RuntimeError as error:
+                raise MountFailed(
+                    f"{mountpoint} cannot be mounted ({error}): run 'voxofs check {mountpoint}' to see why"
+                ) from error
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._announce, mountpoint, on_ready)
+                    await pyfuse3.main(min_tasks=_IDLE_WORKERS, max_tasks=_REQUESTS_AT_ONCE)
+                    nursery.cancel_scope.cancel()
+            finally:
+                pyfuse3.close(unmount=True)
+                self._core = self._status = None
+
+    async def reload(self) -> None:
+        """Read the token again at the next request, and ask anew for listings that reach the present."""
+        if self._core is not None:
+            self._core.api.credentials.forget()
+            self._core.catalog.drop_live()
+            log.info("credentials and live listings are read again at the next access")
+
+    def log_statistics(self) -> None:
+        """One line of JSON with everything the status file says."""
+        if self._status is not None:
+            log.info("statistics: %s", json.dumps(self._status.facts()))
+
+    def status_line(self) -> str:
+        """The state in a few words."""
+        return "starting" if self._status is None else self._status.line()
+
+    def _appearance(self) -> Appearance:
+        mount = self.config.mount
+        return Appearance(
+            os.getuid() if mount.uid is None else mount.uid,
+            os.getgid() if mount.gid is None else mount.gid,
+            mount.file_mode,
+            mount.dir_mode,
+        )
+
+    def _options(self) -> set[str]:
+        options = {*pyfuse3.default_options, "fsname=voxofs", "subtype=voxofs"}
+        options |= {"ro", "nodev", "nosuid", "noexec", "noatime"}
+        if self.config.mount.allow_other:
+            options.add("allow_other")
+        return options
+
+    async def _announce(self, mountpoint: str, on_ready: Callable[[], Awaitable[None]]) -> None:
+        """Ready means that the mount has answered, not that it was asked for."""
+        with trio.move_on_after(_ANSWER_TIMEOUT_S) as patience:
+            await trio.to_thread.run_sync(os.listdir, mountpoint, abandon_on_cancel=True)
+            await on_ready()
+        if patience.cancelled_caught:
+            raise MountFailed(f"{mountpoint} was mounted but does not answer: look into the log")

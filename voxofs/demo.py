@@ -1,0 +1,103 @@
+"""`voxofs demo`: the simulator as a child process, mounted like the real thing, with a tour of what to try.
+
+The demo is `mount` pointed at the simulator: same code, another base URL. Its token goes from the child to
+this process through a pipe and stays in memory. Everything made is taken away again: the mount, the child,
+the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+from . import config, service
+from .errors import VoxofsError
+
+_SINCE = date(2021, 1, 1)  # the simulated offices opened then
+_MOST_DAYS_BACK = 14
+
+
+def run(mountpoint: str | None) -> int:
+    """Mount the demo at the folder, or at a new one, until Ctrl-C. Returns the exit code."""
+    from .simulator.process import start_process
+
+    with _folder(mountpoint) as folder:
+        try:
+            simulator = start_process(world="demo", api_delay_s=0.08, storage_delay_s=0.03)
+        except (RuntimeError, OSError) as error:
+            raise VoxofsError(f"the demo's phone system did not start: {error}") from None
+        with simulator:
+            made = config.Config(
+                tenants={
+                    name: config.Tenant(id=number, since=_SINCE) for name, number in simulator.tenants.items()
+                },
+                api=config.Api(base_url=simulator.api_url, token=config.Secret(simulator.token)),
+                log=config.Log(level="warning"),
+            )
+            print(f"Mounting a simulated phone system at {folder} …", flush=True)
+            code = service.run_foreground(made, folder, look_around=lambda: print(tour(folder), flush=True))
+    if code == 0:
+        print("\nUnmounted. That was the demo.", flush=True)
+    return code
+
+
+@contextlib.contextmanager
+def _folder(mountpoint: str | None) -> Iterator[Path]:
+    """The folder to mount on; one that was made for the demo is removed afterwards."""
+    if mountpoint is not None:
+        yield Path(mountpoint)
+        return
+    made = Path(tempfile.mkdtemp(prefix="voxofs-demo-"))
+    try:
+        yield made
+    finally:
+        # Never recursively: were it still mounted, the mount's own files would be what is deleted.
+        with contextlib.suppress(OSError):
+            made.rmdir()
+
+
+def tour(mountpoint: Path) -> str:
+    """What to try, with paths that exist. Reads the mount; a mount that does not answer shortens the tour."""
+    hour = None
+    with contextlib.suppress(OSError):
+        hour = _recent_hour(mountpoint)
+    lines = ["", f"A phone system's calls are mounted at {mountpoint}. In another terminal, try:", ""]
+    lines.append(f"  ls {mountpoint}")
+    if hour is not None:
+        recording = max(hour.iterdir(), key=lambda path: path.name)
+        day = hour.parent
+        lines += [
+            f"  ls -l {hour}",
+            f"  find {day} -name '*.mp3' | wc -l",
+            f"  ffprobe -hide_banner {recording}",
+            f"  ffmpeg -i {recording} /tmp/call.wav",
+            f"  getfattr -d {recording}",
+            f"  cp -a {hour} /tmp/calls",
+        ]
+    command = f"{Path(sys.argv[0]).name} stats {mountpoint} --watch"
+    return "\n".join([*lines, f"  {command}", "", "Ctrl-C here unmounts."])
+
+
+def _recent_hour(mountpoint: Path) -> Path | None:
+    """The latest hour that lies whole in the past and holds a few recordings; None when there is none."""
+    days = 0
+    for tenant in sorted(mountpoint.iterdir(), key=lambda path: path.name != "demo"):
+        for year in _newest_first(tenant):
+            for month in _newest_first(year):
+                for day in _newest_first(month):
+                    for hour in _newest_first(day)[1:]:
+                        if len(os.listdir(hour)) >= 3:
+                            return hour
+                    days += 1
+                    if days >= _MOST_DAYS_BACK:
+                        return None
+    return None
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir(), reverse=True)

@@ -1,0 +1,232 @@
+"""Who may send a request now: a limiter that knows who is waiting for what.
+
+Every request to an origin passes that origin's gate, and holds its place until the body is read. The order
+of service decides how fast a mount feels, so the gate, not the connection pool, is where requests queue:
+
+* a reader who waits goes before readahead, and readahead before prefetch;
+* background work never takes the last places, so that a reader finds one free;
+* within one priority the tenants take turns, and while several are configured none may hold more than
+  three times what is still free: one whose requests hang delays no other (the dynamic threshold of
+  Choudhury and Hahne, 1998);
+* the limit halves when the origin says that it is too much, and grows back with every success (additive
+  increase, multiplicative decrease).
+
+A demand is what one piece of work asks for. When somebody starts to wait for work that was begun in the
+background, its demand is raised, wherever it stands in a queue.
+
+Between a decision and the table change that it causes there is no await, so every invariant holds whenever
+another task runs: held = sum of held by tenant <= limit, and nobody waits while an admissible place is free.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from enum import IntEnum
+
+import trio
+
+_SHRINK = 0.5
+_SHRINK_PAUSE_S = 1.0
+_FREE_MULTIPLE = 3
+
+
+class Priority(IntEnum):
+    """Smaller is served first."""
+
+    READER = 0
+    READAHEAD = 1
+    PREFETCH = 2
+
+
+class Abandoned(Exception):  # noqa: N818
+    """The demand was given up before its turn came; nobody was waiting for it."""
+
+
+class Demand:
+    """A place in line for one piece of work. May pass several gates, one after another."""
+
+    __slots__ = ("_gate", "abandoned", "counted_as_background", "granted", "priority", "tenant")
+
+    def __init__(self, tenant: str, priority: Priority) -> None:
+        self.tenant = tenant
+        self.priority = priority
+        self.abandoned = False
+        self.counted_as_background = False
+        self.granted: trio.Event | None = None
+        self._gate: Gate | None = None
+
+    def __repr__(self) -> str:
+        return f"<Demand {self.tenant} {self.priority.name} {'waiting' if self._gate else 'moving'}>"
+
+    def raise_to(self, priority: Priority) -> None:
+        """Somebody more important waits for this now."""
+        if priority < self.priority:
+            gate = self._gate
+            if gate is not None:
+                gate.unqueue(self)
+            self.priority = priority
+            if gate is not None:
+                gate.queue(self)
+
+    def abandon(self) -> None:
+        """Give up work that nobody waits for, unless it is already being served."""
+        if self.priority is Priority.PREFETCH and self._gate is not None and self.granted is not None:
+            self.abandoned = True
+            self._gate.unqueue(self)
+            self._gate = None
+            self.granted.set()
+
+
+class Gate:
+    """At most `limit` requests at once to one origin."""
+
+    def __init__(
+        self,
+        name: str,
+        limit: int,
+        *,
+        monotonic_s: Callable[[], float],
+        tenants: int = 1,
+    ) -> None:
+        self.name = name
+        self.most = limit
+        self.peak = 0
+        self._limit = float(limit)
+        self._share_fairly = tenants > 1
+        self._monotonic_s = monotonic_s
+        self._shrunk_at_s = float("-inf")
+        self._held: Counter[str] = Counter()
+        self._in_use = 0
+        self._background = 0
+        self._waiting: tuple[OrderedDict[str, OrderedDict[Demand, None]], ...] = tuple(
+            OrderedDict() for _ in Priority
+        )
+
+    def __repr__(self) -> str:
+        return f"<Gate {self.name} {self._in_use}/{self.limit} in use, {self.waiting} waiting>"
+
+    @property
+    def limit(self) -> int:
+        """Requests at once at this moment."""
+        return max(1, int(self._limit))
+
+    @property
+    def in_use(self) -> int:
+        """Requests under way."""
+        return self._in_use
+
+    @property
+    def waiting(self) -> int:
+        """Demands in line."""
+        return sum(len(line) for tenants in self._waiting for line in tenants.values())
+
+    @property
+    def shrunk(self) -> bool:
+        """Whether the origin has asked for less and the gate has not grown back."""
+        return self.limit < self.most
+
+    @asynccontextmanager
+    async def place(self, demand: Demand) -> AsyncIterator[None]:
+        """Hold a place for one whole request. Raises `Abandoned` where the demand was given up."""
+        await self._enter(demand)
+        try:
+            yield
+        finally:
+            self._leave(demand)
+
+    def overloaded(self) -> None:
+        """The origin asked for less, or does not keep up: halve, at most once a second."""
+        now_s = self._monotonic_s()
+        if now_s - self._shrunk_at_s >= _SHRINK_PAUSE_S:
+            self._shrunk_at_s = now_s
+            self._limit = max(1.0, self._limit * _SHRINK)
+
+    def succeeded(self) -> None:
+        """A request went well: room for one more after a whole round of them."""
+        if self._limit < self.most:
+            self._limit = min(float(self.most), self._limit + 1 / self._limit)
+
+    def _admissible(self, tenant: str, priority: Priority) -> bool:
+        free = self.limit - self._in_use
+        if free <= 0:
+            return False
+        if self._share_fairly and self._held[tenant] >= _FREE_MULTIPLE * free:
+            return False
+        return priority is Priority.READER or self._background < self._background_limit
+
+    @property
+    def _background_limit(self) -> int:
+        """Background work leaves a sixteenth to readers, a half where the origin has asked for less."""
+        return max(1, self.limit // 2 if self.shrunk else self.limit - max(1, self.limit // 16))
+
+    async def _enter(self, demand: Demand) -> None:
+        # A newcomer needs no glance at the queues: `_grant` leaves only inadmissible demands in them, and
+        # one that is inadmissible at its priority and tenant stays so whatever this newcomer takes.
+        if self._admissible(demand.tenant, demand.priority) and not self._waiting_before(demand):
+            self._take(demand)
+            return
+        demand.granted = trio.Event()
+        self.queue(demand)
+        try:
+            await demand.granted.wait()
+        except BaseException:
+            if demand._gate is self:
+                self.unqueue(demand)
+                demand._gate = None
+            elif not demand.abandoned:
+                self._leave(demand)
+            raise
+        finally:
+            demand.granted = None
+        if demand.abandoned:
+            raise Abandoned
+
+    def _waiting_before(self, demand: Demand) -> bool:
+        return any(self._waiting[p].get(demand.tenant) for p in Priority if p <= demand.priority)
+
+    def queue(self, demand: Demand) -> None:
+        """Put a demand at the end of its tenant's line and serve whoever is next."""
+        demand._gate = self
+        self._waiting[demand.priority].setdefault(demand.tenant, OrderedDict())[demand] = None
+        self._grant()
+
+    def unqueue(self, demand: Demand) -> None:
+        """Take a demand out of line."""
+        tenants = self._waiting[demand.priority]
+        line = tenants[demand.tenant]
+        del line[demand]
+        if not line:
+            del tenants[demand.tenant]
+
+    def _take(self, demand: Demand) -> None:
+        self._in_use += 1
+        self._held[demand.tenant] += 1
+        self.peak = max(self.peak, self._in_use)
+        demand.counted_as_background = demand.priority is not Priority.READER
+        self._background += demand.counted_as_background
+
+    def _leave(self, demand: Demand) -> None:
+        self._in_use -= 1
+        self._held[demand.tenant] -= 1
+        if not self._held[demand.tenant]:
+            del self._held[demand.tenant]
+        self._background -= demand.counted_as_background
+        self._grant()
+
+    def _grant(self) -> None:
+        while (demand := self._next()) is not None:
+            self.unqueue(demand)
+            demand._gate = None
+            self._take(demand)
+            assert demand.granted is not None
+            demand.granted.set()
+
+    def _next(self) -> Demand | None:
+        for priority, tenants in zip(Priority, self._waiting, strict=True):
+            for tenant, line in tenants.items():
+                if self._admissible(tenant, priority):
+                    tenants.move_to_end(tenant)
+                    return next(iter(line))
+        return None

@@ -1,0 +1,146 @@
+"""What is counted and what went wrong: the facts behind status, statistics and error attributes.
+
+Nothing here decides anything; everybody may write to it, the outermost layers read it. A problem makes one
+line in the log: path, operation, cause, consequence. Problems of the same kind are counted meanwhile, and
+the count is in the next line.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections import Counter, deque
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from .clock import Clock
+from .errors import VoxofsError
+
+log = logging.getLogger(__name__)
+
+_KEPT = 20
+_KEPT_PATHS = 1_000
+_SAME_PROBLEM_S = 60.0
+
+
+class Meter:
+    """Counters that only grow."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[str] = Counter()
+        self.bytes: Counter[str] = Counter()
+        self.cache: Counter[str] = Counter()
+
+    def count(self, what: str) -> None:
+        """One more request of a kind."""
+        self.requests[what] += 1
+
+    def add_bytes(self, origin: str, number: int) -> None:
+        """Bytes that came from `api` or `storage`."""
+        self.bytes[origin] += number
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What failed last at one place."""
+
+    path: str
+    operation: str
+    message: str
+    errno: int
+    status: int | None
+    at_s: float
+    """Wall clock, seconds since the epoch."""
+    retry_at_s: float | None = None
+    """When voxofs asks again by itself, wall clock; None: at the next access."""
+
+    def text(self) -> str:
+        """One line for people: what, when, why, what next."""
+        status = "" if self.status is None else f" (status {self.status})"
+        again = "at the next access" if self.retry_at_s is None else f"at {_when(self.retry_at_s)}"
+        name = errno.errorcode.get(self.errno, str(self.errno))
+        return (
+            f"{_when(self.at_s)} {self.operation} of {self.path} failed: {self.message}{status} [{name}]; "
+            f"tried again {again}"
+        )
+
+
+class Health:
+    """The last failures, by path and by tenant."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._by_path: dict[str, Failure] = {}
+        self._by_tenant: dict[str, Failure] = {}
+        self._logged: dict[tuple[str, ...], tuple[float, int]] = {}
+        self.recent: deque[Failure] = deque(maxlen=_KEPT)
+
+    def failed(
+        self, path: str, operation: str, error: VoxofsError, retry_in_s: float | None = None
+    ) -> Failure:
+        """Remember a failure for this path and for every folder above it."""
+        now_s = self._clock.wall_s()
+        failure = Failure(
+            path,
+            operation,
+            str(error),
+            error.errno,
+            error.status,
+            now_s,
+            None if retry_in_s is None else now_s + retry_in_s,
+        )
+        for place in _upwards(path):
+            self._by_path.pop(place, None)
+            self._by_path[place] = failure
+        while len(self._by_path) > _KEPT_PATHS:
+            del self._by_path[next(iter(self._by_path))]
+        self._by_tenant[_tenant(path)] = failure
+        self.recent.append(failure)
+        self._log(failure, error)
+        return failure
+
+    def recovered(self, path: str) -> None:
+        """This path works (again); the tenant's last failure is over, too."""
+        if self._by_path:
+            self._by_path.pop(path, None)
+        if self._by_tenant:
+            self._by_tenant.pop(_tenant(path), None)
+
+    def failure_at(self, path: str) -> Failure | None:
+        """What failed last at this path, or below it."""
+        return self._by_path.get(path)
+
+    def tenant(self, name: str) -> Failure | None:
+        """The tenant's last failure, None while it is well."""
+        return self._by_tenant.get(name)
+
+    def _log(self, failure: Failure, error: VoxofsError) -> None:
+        kind = (_tenant(failure.path), failure.operation, type(error).__name__, str(failure.status))
+        now_s = self._clock.monotonic_s()
+        last_s, held_back = self._logged.get(kind, (float("-inf"), 0))
+        if now_s - last_s < _SAME_PROBLEM_S:
+            self._logged[kind] = (last_s, held_back + 1)
+            return
+        self._logged[kind] = (now_s, 0)
+        more = f" ({held_back} more like this since the last line)" if held_back else ""
+        consequence = (
+            "what was known before is shown"
+            if failure.retry_at_s is not None
+            else f"the program gets {errno.errorcode.get(failure.errno, 'EIO')} ({os.strerror(failure.errno)})"
+        )
+        log.warning("%s of %s failed: %s; %s%s", failure.operation, failure.path, error, consequence, more)
+
+
+def _when(wall_s: float) -> str:
+    return datetime.fromtimestamp(wall_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _tenant(path: str) -> str:
+    return path.split("/", 2)[1] if "/" in path else path
+
+
+def _upwards(path: str) -> list[str]:
+    """The path and the folders above it, the root excepted (its tenants tell)."""
+    parts = path.strip("/").split("/")
+    return ["/" + "/".join(parts[:n]) for n in range(len(parts), 0, -1)]

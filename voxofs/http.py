@@ -1,0 +1,202 @@
+"""HTTP: the one module that knows httpx.
+
+Above it there are only methods, addresses, header bytes and `VoxofsError`. What it hides:
+
+* A request that is cancelled while it waits inside httpcore for a connection loses its pool's slot for good
+  (encode/httpcore#1093). So nothing ever waits there: a transport is chosen that has a connection free, and
+  callers hold a place at a `Gate` no larger than all of them together.
+* Each request polls every connection of its pool, so several small transports beat one large one. The first
+  with room is taken, which keeps the same connections warm.
+* httpx's logs and exception texts contain whole addresses, query strings and all. Neither leaves this
+  module: an error names the origin only.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+import httpx
+
+from . import __version__
+from .errors import BadAnswer, Unavailable
+
+_CONNECTIONS_EACH = 4
+_KEEPALIVE_S = 50.0
+_CONNECT_TIMEOUT_S = 10.0
+_BODY_LIMIT_BYTES = 256 * 2**20
+_USER_AGENT = f"voxofs/{__version__}".encode()
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port: the part of an address that may be shown. Raises `BadAnswer`."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname:
+            return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+    except ValueError:
+        pass
+    raise BadAnswer("an answer held a link that is no http(s) address: tell the vendor")
+
+
+@dataclass
+class Answer:
+    """Status and headers of an answer whose body is still to come."""
+
+    origin: str
+    status: int
+    _headers: httpx.Headers
+    _response: httpx.Response
+
+    def header(self, name: str) -> str | None:
+        """A header's value, or None."""
+        value: str | None = self._headers.get(name)
+        return value
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The body as it arrives. Raises `Unavailable` where the connection breaks or stalls."""
+        with _translated(self.origin):
+            async for piece in self._response.stream:  # type: ignore[union-attr]
+                yield piece
+
+    async def body(self, limit_bytes: int = _BODY_LIMIT_BYTES) -> bytes:
+        """The whole body, decompressed. Raises `Unavailable`, and `BadAnswer` for one that is too long."""
+        parts = []
+        total = 0
+        with _translated(self.origin):
+            async for part in self._response.aiter_bytes():
+                total += len(part)
+                if total > limit_bytes:
+                    raise BadAnswer(
+                        f"{self.origin} answered with more than {limit_bytes} bytes where JSON was due"
+                    )
+                parts.append(part)
+        return b"".join(parts)
+
+    @property
+    def date_s(self) -> float | None:
+        """The server's clock, from the Date header: seconds since the epoch."""
+        try:
+            return parsedate_to_datetime(self._headers["date"]).timestamp()
+        except (KeyError, ValueError):
+            return None
+
+    def retry_after_s(self, wall_s: float) -> float | None:
+        """What Retry-After asks for, in seconds from now (RFC 9110, 10.2.3)."""
+        said = self.header("retry-after")
+        if said is None:
+            return None
+        try:
+            return max(0.0, float(said))
+        except ValueError:
+            pass
+        try:
+            return max(0.0, parsedate_to_datetime(said).timestamp() - wall_s)
+        except ValueError:
+            return None
+
+
+@dataclass
+class _Transport:
+    connections: httpx.AsyncHTTPTransport
+    room: int
+
+
+@dataclass
+class HttpClient:
+    """Connections to whatever origins its requests name, `connections` of them at most.
+
+    `progress_timeout_s`: how long the other side may send nothing at all.
+    """
+
+    connections: int
+    progress_timeout_s: float
+    tls: ssl.SSLContext
+    _transports: list[_Transport] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        left = self.connections
+        while left > 0:
+            room = min(left, _CONNECTIONS_EACH)
+            limits = httpx.Limits(
+                max_connections=room, max_keepalive_connections=room, keepalive_expiry=_KEEPALIVE_S
+            )
+            self._transports.append(
+                _Transport(httpx.AsyncHTTPTransport(verify=self.tls, trust_env=False, limits=limits), room)
+            )
+            left -= room
+        read_s = self.progress_timeout_s
+        self._timeouts = {"connect": _CONNECT_TIMEOUT_S, "read": read_s, "write": read_s, "pool": read_s}
+
+    @property
+    def free(self) -> int:
+        """Connections not in use."""
+        return sum(transport.room for transport in self._transports)
+
+    @asynccontextmanager
+    async def request(
+        self, method: str, url: str, headers: Mapping[bytes, bytes], content: bytes | None = None
+    ) -> AsyncIterator[Answer]:
+        """Send a request; the answer's body is to be read inside the block. Redirects are not followed.
+
+        Raises `Unavailable` where no answer comes. The caller must hold a place at a gate.
+        """
+        origin = origin_of(url)
+        transport = next((each for each in self._transports if each.room), None)
+        assert transport is not None, "more requests at once than connections: the gate is too wide"
+        transport.room -= 1
+        try:
+            with _translated(origin):
+                request = httpx.Request(
+                    method,
+                    url,
+                    headers=[(b"user-agent", _USER_AGENT), *headers.items()],
+                    content=content,
+                    extensions={"timeout": self._timeouts},
+                )
+                response = await transport.connections.handle_async_request(request)
+            try:
+                response.request = request
+                yield Answer(origin, response.status_code, response.headers, response)
+            finally:
+                with _translated(origin):
+                    await response.aclose()
+        finally:
+            transport.room += 1
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for transport in self._transports:
+            await transport.connections.aclose()
+
+
+@contextmanager
+def _translated(origin: str) -> Iterator[None]:
+    """httpx's exceptions become ours where they enter; their texts stay behind (they hold addresses)."""
+    try:
+        yield
+    except httpx.ConnectError as error:
+        raise Unavailable(f"cannot connect to {origin} ({_reason(error)}): check the network") from None
+    except httpx.TimeoutException as error:
+        what = "connect" if isinstance(error, httpx.ConnectTimeout) else "make progress"
+        raise Unavailable(f"{origin} did not {what} in time: check the network") from None
+    except (httpx.TransportError, httpx.StreamError) as error:
+        raise Unavailable(f"the connection to {origin} broke ({_reason(error)})") from None
+    except (httpx.InvalidURL, httpx.DecodingError):
+        raise BadAnswer(f"{origin} gave a link or a body that cannot be read: tell the vendor") from None
+
+
+def _reason(error: BaseException) -> str:
+    """The system's own words for a failure, looked for along the chain of causes; never an address."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"certificate: {cause.verify_message}"
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__

@@ -1,0 +1,154 @@
+"""The log: to whom it goes, in which form, and what must never be in it.
+
+    foreground, terminal   stderr, "voxofs: warning: …"
+    foreground, systemd    stderr with journald's priorities, "<4>…" (sd-daemon(3))
+    background             log.file, else syslog
+    --log-format json      one JSON object a line, anywhere
+
+Secrets are kept out where messages are made. Redaction here is the second line of defence: whatever
+looks like a signature, a bearer token or a JWT is struck out of every finished line, tracebacks included,
+and libraries that log URLs are held to warnings. Tracebacks are written with VOXOFS_DEBUG=1 only.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from logging.handlers import SysLogHandler
+from pathlib import Path
+
+from .config import Log
+
+SYSLOG_SOCKET = Path("/dev/log")
+_CHATTY = ("httpx", "httpcore", "stamina", "hpack", "h11", "h2", "hypercorn")
+_EXTRAS = ("operation", "path", "tenant", "status", "cause", "consequence")
+"""Attributes of a record that the JSON form shows where a caller gave them as `extra`."""
+
+_SECRET_PARAMETERS = re.compile(
+    r"((?:X-Amz-)?(?:Signature|Security-Token)|X-Amz-Credential|AWSAccessKeyId|access_?token|token|password)"
+    r"""(["']?\s*[=:]\s*["']?)[^\s&"'\\;,)}\]]+""",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"(Bearer\s+)[^\s\"'\\,;)}\]]+", re.IGNORECASE)
+_JWT = re.compile(r"\bey[\w-]{6,}\.[\w-]{4,}\.[\w-]*")
+
+
+def redact(line: str) -> str:
+    """The line with everything that looks like a secret struck out."""
+    line = _BEARER.sub(r"\1********", line)
+    line = _SECRET_PARAMETERS.sub(r"\1\2********", line)
+    return _JWT.sub("********", line)
+
+
+class Redaction(logging.Filter):
+    """Strikes secrets out of a record's message and traceback before any formatter sees them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = redact(record.getMessage()), None
+        for name in _EXTRAS:
+            if isinstance(value := getattr(record, name, None), str):
+                setattr(record, name, redact(value))
+        if record.exc_info:
+            trace = redact(logging.Formatter().formatException(record.exc_info))
+            record.exc_text = trace if debugging() else None
+            record.exc_info = None
+        return True
+
+
+def debugging() -> bool:
+    """Whether the user asked for tracebacks."""
+    return os.environ.get("VOXOFS_DEBUG", "") not in ("", "0")
+
+
+class TextFormatter(logging.Formatter):
+    """`voxofs: warning: message`, for people at a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (the base class's name)
+        return f"voxofs: {record.levelname.lower()}: {record.message}"
+
+
+class FileFormatter(logging.Formatter):
+    """`2026-03-01 12:00:00,000 warning: message`, for a file."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (the base class's name)
+        return f"{record.asctime} {record.levelname.lower()}: {record.message}"
+
+
+class JournalFormatter(logging.Formatter):
+    """The message with journald's priority before each line; journald adds time and name itself."""
+
+    _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+
+    def format(self, record: logging.LogRecord) -> str:
+        priority = next((number for level, number in self._PRIORITIES if record.levelno >= level), 7)
+        return "\n".join(f"<{priority}>{line}" for line in super().format(record).split("\n"))
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: time (RFC 3339, UTC), level, logger, message, and the extras that were given."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        entry |= {name: getattr(record, name) for name in _EXTRAS if getattr(record, name, None) is not None}
+        if record.exc_text:
+            entry["traceback"] = record.exc_text
+        return json.dumps(entry, ensure_ascii=False, default=str)
+
+
+def under_journald(environ: Mapping[str, str], descriptor: int = 2) -> bool:
+    """Whether stderr goes to the journal: JOURNAL_STREAM names its device and inode (systemd.exec(5)).
+
+    A service whose output is redirected elsewhere keeps its INVOCATION_ID, so that one counts only where
+    JOURNAL_STREAM is not set, as in a container, and nobody looks at a terminal.
+    """
+    if stream := environ.get("JOURNAL_STREAM"):
+        status = os.fstat(descriptor)
+        return stream == f"{status.st_dev}:{status.st_ino}"
+    return "INVOCATION_ID" in environ and not os.isatty(descriptor)
+
+
+def set_up(log: Log, *, background: bool, environ: Mapping[str, str]) -> logging.Handler:
+    """Send the process's log where the configuration and the circumstances say; replaces what was there.
+
+    Raises OSError when log.file cannot be opened. Returns the handler.
+    """
+    handler: logging.Handler
+    formatter: logging.Formatter
+    if log.file is not None:
+        handler = logging.FileHandler(log.file, encoding="utf-8", errors="replace")
+        formatter = FileFormatter()
+    elif not background:
+        handler = logging.StreamHandler(sys.stderr)
+        formatter = JournalFormatter() if under_journald(environ) else TextFormatter()
+    elif SYSLOG_SOCKET.exists():
+        handler = SysLogHandler(str(SYSLOG_SOCKET), SysLogHandler.LOG_DAEMON)
+        handler.ident = f"voxofs[{os.getpid()}]: "
+        formatter = logging.Formatter("%(message)s")
+    else:
+        handler, formatter = logging.NullHandler(), logging.Formatter()
+    handler.setFormatter(JsonFormatter() if log.format == "json" else formatter)
+    handler.addFilter(Redaction())
+    logging.raiseExceptions = debugging()  # a full disk must not print tracebacks from inside logging
+    logging.captureWarnings(True)
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+        old.close()
+    root.addHandler(handler)
+    root.setLevel(log.level.upper())
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return handler

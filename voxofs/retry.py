@@ -1,0 +1,60 @@
+"""When to try again, and how soon: one rule for both origins.
+
+Only `Unavailable` is worth another try: connections that fail, 408, 425, 429, 5xx, SlowDown, short bodies.
+The waits grow exponentially with jitter; a `Retry-After` replaces them; no try begins after the deadline,
+and work that nobody waits for is not repeated at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import stamina
+import stamina.instrumentation
+
+from .errors import Unavailable
+from .gate import Demand, Priority
+
+_ATTEMPTS = 8
+_FIRST_WAIT_S = 0.1
+_LONGEST_WAIT_S = 5.0
+_JITTER_S = 0.2
+
+# stamina would log the repr of every exception; problems are reported once, where they are handled.
+stamina.instrumentation.set_on_retry_hooks([])
+
+_PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+def is_passing(status: int) -> bool:
+    """Whether a status tells of a failure that may pass (RFC 9110; S3's SlowDown is a 503)."""
+    return status in _PASSING_STATUS or status > 504
+
+
+def is_overload(status: int | None) -> bool:
+    """Whether a status asks for fewer requests at once. None: no answer came at all."""
+    return status in (None, 429, 503)
+
+
+def attempts(
+    demand: Demand, deadline_s: float, monotonic_s: Callable[[], float]
+) -> stamina._core._RetryContextIterator:
+    """`async for attempt in attempts(…): with attempt: …`, for idempotent requests only."""
+    ends_s = monotonic_s() + deadline_s
+
+    def worth_it(error: Exception) -> bool | float:
+        if not isinstance(error, Unavailable) or demand.priority is Priority.PREFETCH:
+            return False
+        left_s = ends_s - monotonic_s()
+        if error.retry_after_s is None:
+            return left_s > 0
+        return error.retry_after_s if error.retry_after_s < left_s else False
+
+    return stamina.retry_context(
+        on=worth_it,
+        attempts=_ATTEMPTS,
+        timeout=None,
+        wait_initial=_FIRST_WAIT_S,
+        wait_max=_LONGEST_WAIT_S,
+        wait_jitter=_JITTER_S,
+    )

@@ -1,0 +1,107 @@
+"""Secrets: how they are held so that no log shows them, and how they are read from files.
+
+A `Secret` shows itself as asterisks wherever a value is printed; only `reveal()` gives it away, so that
+every place that does can be found by that word. A file that holds one is refused when anybody but its
+owner may read it, with the chmod that mends it. systemd's own credential files are the exception: they
+are readable by root's group in a directory that only the service sees.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+from .errors import ConfigError
+
+_MAX_SECRET_BYTES = 64 * 1024
+
+
+class Secret:
+    """A text that must not be shown."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The secret itself, for the one place that sends it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "********"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not to be serialised")
+
+
+def mode_problem(path: Path, status: os.stat_result, environ: Mapping[str, str] | None = None) -> str | None:
+    """Why a file that holds a secret must be refused for its permissions, or None.
+
+    A file in $CREDENTIALS_DIRECTORY that belongs to root may be readable by its group, as systemd makes
+    it (systemd.exec(5), LoadCredential=).
+    """
+    mode = stat.S_IMODE(status.st_mode)
+    directory = (os.environ if environ is None else environ).get("CREDENTIALS_DIRECTORY")
+    granted = bool(directory) and path.parent == Path(directory or "") and status.st_uid == 0
+    if not mode & (0o037 if granted else 0o077):
+        return None
+    who = "everybody on this machine" if mode & 0o007 else "its group"
+    return (
+        f"can be used by {who} (mode {mode:04o}) and holds a secret; mend it with: "
+        f"chmod 600 {shlex.quote(str(path))}"
+    )
+
+
+def read_secret_file(path: Path, environ: Mapping[str, str] | None = None) -> str:
+    """The one line that the file holds, without its line end.
+
+    Raises ConfigError with one problem that names the file: missing, unreadable, not a regular file, empty,
+    more than one line, not UTF-8, or readable by others. `environ` (os.environ when not given) tells
+    where systemd put its credentials. Blocks for a disk read; the file is small.
+    """
+    try:
+        # Not blocking, so that a named pipe is refused instead of waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise ConfigError([f"{path}: is not a regular file; put the secret into one"])
+            problem = mode_problem(path, status, environ)
+            if problem is not None:
+                raise ConfigError([f"{path}: {problem}"])
+            content = os.read(descriptor, _MAX_SECRET_BYTES + 1)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        raise ConfigError([f"{path}: the file does not exist; create it, readable by you alone"]) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a path"
+        raise ConfigError([f"{path}: the file cannot be read: {reason}"]) from None
+    return _one_line(path, content)
+
+
+def _one_line(path: Path, content: bytes) -> str:
+    if len(content) > _MAX_SECRET_BYTES:
+        raise ConfigError([f"{path}: is too long for a secret (over {_MAX_SECRET_BYTES} bytes)"])
+    try:
+        line = content.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path}: is not UTF-8 text"]) from None
+    if not line.strip():
+        raise ConfigError([f"{path}: the file is empty; put the secret into it"])
+    if any(mark in line for mark in "\r\n\0"):
+        raise ConfigError([f"{path}: must hold one line, the secret alone"])
+    return line

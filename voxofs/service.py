@@ -1,0 +1,236 @@
+"""The process around a mount: in the foreground, or as a daemon that reports back once the mount answers.
+
+    parent ── preflight ── fork ─────────────── waits on a pipe ── prints the reason, or returns 0
+                             └─ child: setsid, log, event loop, mount ── answers: "0" into the pipe, detaches
+
+The fork comes before trio, httpx and pyfuse3 are imported, so no thread of theirs is lost in it. Exit codes
+are mount(8)'s: what goes wrong before the mount answers is 32, a bad configuration 1, the rest 2.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import select
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from . import logs, preflight
+from .config import Config
+from .errors import ConfigError, VoxofsError
+from .mounts import MountFailure
+from .notify import Notifier
+from .preflight import Host
+
+if TYPE_CHECKING:
+    from .supervisor import Served, Supervisor
+
+_log = logging.getLogger(__name__)
+
+OK, USAGE, SYSTEM, MOUNT_FAILED = 0, 1, 2, 32
+"""Exit codes of mount(8)."""
+_START_TIMEOUT_S = 90.0
+
+Build = Callable[[Config, str], "Served"]
+
+
+class Outcome(NamedTuple):
+    """An exit code and, unless it is 0, the reason for people."""
+
+    code: int
+    reason: str = ""
+
+
+def run_foreground(
+    config: Config,
+    mountpoint: str | os.PathLike[str],
+    *,
+    look_around: Callable[[], None] | None = None,
+    build: Build | None = None,
+    host: Host | None = None,
+) -> int:
+    """Mount and serve until unmounted; returns the exit code, the reason for a failure is on stderr.
+
+    `look_around` runs in a thread once the mount answers. `build` and `host` are for tests.
+    """
+    try:
+        logs.set_up(config.log, background=False, environ=os.environ)
+        path = _prepare(config, mountpoint, host or Host(), _log.warning)
+    except (VoxofsError, OSError) as error:
+        return _said(_outcome(error, answered=False))
+    return _said(_serve(config, path, lambda: None, look_around, build))
+
+
+def run_background(
+    config: Config,
+    mountpoint: str | os.PathLike[str],
+    *,
+    build: Build | None = None,
+    host: Host | None = None,
+) -> int:
+    """Mount in a child process; returns 0 once the mount answers, else the code, the reason on stderr."""
+    try:
+        path = _prepare(config, mountpoint, host or Host(), _say)
+    except (VoxofsError, OSError) as error:
+        return _said(_outcome(error, answered=False))
+    if config.log.file is None and not logs.SYSLOG_SOCKET.exists():
+        _say(f"this machine has no {logs.SYSLOG_SOCKET}, so no log is kept; set [log] file to keep one")
+    receiver, sender = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        os.close(receiver)
+        _become_daemon(config, path, sender, build)  # does not return
+    os.close(sender)
+    try:
+        return _said(_wait_for_child(child, receiver, _START_TIMEOUT_S))
+    except KeyboardInterrupt:
+        os.kill(child, signal.SIGTERM)
+        return _said(Outcome(MOUNT_FAILED, f"{path}: interrupted before the mount answered"))
+    finally:
+        os.close(receiver)
+
+
+def _prepare(
+    config: Config, mountpoint: str | os.PathLike[str], host: Host, tell: Callable[[str], None]
+) -> str:
+    path, notes = preflight.prepare(mountpoint, allow_other=config.mount.allow_other, host=host)
+    for note in notes:
+        tell(note)
+    return path
+
+
+def _become_daemon(config: Config, path: str, sender: int, build: Build | None) -> None:
+    """The child's whole life. Nothing may escape from here into the parent's code."""
+    outcome = Outcome(SYSTEM, "the daemon ended in an unexpected way")
+    try:
+        os.setsid()
+        os.chdir("/")
+        os.umask(0o077)
+        _detach_from_caller(sender)
+        logs.set_up(config.log, background=True, environ=os.environ)
+        outcome = _serve(config, path, lambda: _report(sender, Outcome(OK)), None, build)
+        if outcome.code:
+            _log.error("%s", outcome.reason)
+        _report(sender, outcome)  # when it answered before, the parent is gone and this goes nowhere
+        logging.shutdown()
+    except BaseException as error:  # a traceback must not reach the caller's terminal
+        outcome = _outcome(error, answered=False)
+        _report(sender, outcome)
+    finally:
+        os._exit(outcome.code)
+
+
+def _detach_from_caller(sender: int) -> None:
+    """Keep none of the caller's files open: somebody may wait for the end of a pipe."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    os.closerange(3, sender)
+    os.closerange(sender + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+def _report(sender: int, outcome: Outcome) -> None:
+    # Nobody waits any more where the parent was interrupted or already has its answer (EPIPE).
+    with contextlib.suppress(OSError):
+        os.write(sender, json.dumps(outcome).encode() + b"\n")
+
+
+def _wait_for_child(child: int, receiver: int, timeout_s: float) -> Outcome:
+    """What the child reports, or how it died without a word."""
+    message = b""
+    while not message.endswith(b"\n"):
+        readable, _, _ = select.select([receiver], [], [], timeout_s)
+        if not readable:
+            os.kill(child, signal.SIGTERM)
+            return Outcome(MOUNT_FAILED, f"the mount did not answer within {timeout_s:.0f} s")
+        part = os.read(receiver, 65_536)
+        if not part:
+            _, status = os.waitpid(child, 0)
+            return Outcome(MOUNT_FAILED, f"the daemon died while it started ({_death(status)})")
+        message += part
+    code, reason = json.loads(message)
+    return Outcome(code, reason)
+
+
+def _death(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return f"signal {signal.Signals(os.WTERMSIG(status)).name}"
+    return f"exit code {os.waitstatus_to_exitcode(status)}"
+
+
+def _serve(
+    config: Config,
+    path: str,
+    announce: Callable[[], None],
+    look_around: Callable[[], None] | None,
+    build: Build | None,
+) -> Outcome:
+    """Build the mount and run its event loop; every failure becomes an outcome."""
+    import trio
+
+    from .supervisor import Supervisor
+
+    supervisors: list[Supervisor] = []
+
+    async def run() -> None:
+        supervisor = Supervisor(
+            _build(build)(config, path),
+            path,
+            notifier=Notifier(os.environ),
+            announce=announce,
+            look_around=look_around,
+        )
+        supervisors.append(supervisor)
+        await supervisor.run()
+
+    try:
+        trio.run(run)
+    except Exception as error:  # the boundary: whatever it is becomes one line and an exit code
+        return _outcome(error, answered=any(supervisor.ready for supervisor in supervisors))
+    return Outcome(OK)
+
+
+def _build(build: Build | None) -> Build:
+    if build is not None:
+        return build
+    from . import app
+
+    return app.build
+
+
+def _outcome(error: BaseException, *, answered: bool) -> Outcome:
+    """The exit code and the line that a failure deserves."""
+    if isinstance(error, ConfigError):
+        return Outcome(USAGE, str(error))
+    if isinstance(error, MountFailure) or (isinstance(error, VoxofsError | OSError) and not answered):
+        return Outcome(MOUNT_FAILED, logs.redact(str(error)))
+    if isinstance(error, VoxofsError):
+        return Outcome(SYSTEM, logs.redact(str(error)))
+    return Outcome(SYSTEM, unexpected(error))
+
+
+def unexpected(error: BaseException) -> str:
+    """One line for a failure that nobody foresaw; its traceback goes to the log when VOXOFS_DEBUG=1."""
+    if logs.debugging():
+        _log.error("%s", "".join(traceback.format_exception(error)))
+    return logs.redact(
+        f"unexpected failure: {type(error).__name__}: {error} (this is a defect of voxofs; "
+        f"run it again with VOXOFS_DEBUG=1 and --foreground, and report what it prints)"
+    )
+
+
+def _say(message: str) -> None:
+    for line in message.splitlines():
+        print(f"voxofs: {line}", file=sys.stderr)
+
+
+def _said(outcome: Outcome) -> int:
+    _say(outcome.reason)
+    return outcome.code

@@ -1,0 +1,168 @@
+"""The storage behind the links: ranged GETs of recordings, and what the answers mean.
+
+A link is signed for GET alone, so a size is learned from the first ranged GET (public S3 behaviour). No
+header of ours carries a credential: the link is one, and a second would be refused and given away.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from .errors import AccessDenied, BadAnswer, NotFound, Replaced, Unavailable, VoxofsError
+from .gate import Demand, Gate
+from .health import Meter
+from .http import Answer, HttpClient
+from .retry import is_overload, is_passing
+
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+)")
+_ERROR_BODY_BYTES = 65_536
+_CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,60})</Code>")
+
+
+class LinkRefused(AccessDenied):
+    """403 from the storage: expired, wrongly signed, or not allowed. A fresh link may be taken once."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """Which bytes a recording consists of. Every later range must belong to the same ones."""
+
+    size: int
+    etag: str | None
+    last_modified: str | None
+
+    def differs_from(self, other: Version) -> bool:
+        """Whether two answers tell of different objects, by all that both of them say."""
+        return (
+            self.size != other.size
+            or _both_and_unequal(self.etag, other.etag)
+            or _both_and_unequal(self.last_modified, other.last_modified)
+        )
+
+
+@dataclass
+class Transfer:
+    """An accepted range: where its bytes begin, to which version they belong, and the bytes to come."""
+
+    version: Version
+    begins: int
+    ends: int
+    """One past the last byte that is to come."""
+    answer: Answer
+    meter: Meter
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The bytes as they arrive. May stop short without an error: count them."""
+        async for piece in self.answer.pieces():
+            self.meter.add_bytes("storage", len(piece))
+            yield piece
+
+
+@dataclass
+class Storage:
+    """Ranged GETs on signed links."""
+
+    http: HttpClient
+    gate: Gate
+    meter: Meter
+
+    @asynccontextmanager
+    async def get(
+        self, link: str, first: int, last: int, version: Version | None, demand: Demand
+    ) -> AsyncIterator[Transfer]:
+        """Ask for bytes `first` to `last` (inclusive), of one version where it is known already.
+
+        A server that ignores ranges is answered for by `Transfer.begins` = 0. An empty recording has a
+        version of size 0 and no pieces. Raises `LinkRefused`, `NotFound`, `Replaced`, `Unavailable`,
+        `BadAnswer`.
+        """
+        headers = {b"range": b"bytes=%d-%d" % (first, last), b"accept-encoding": b"identity"}
+        if version is not None and version.etag is not None:
+            headers[b"if-match"] = version.etag.encode("latin-1")
+        self.meter.count("ranges")
+        async with self.gate.place(demand):
+            try:
+                async with self.http.request("GET", link, headers) as answer:
+                    transfer = await self._accept(answer, first, version)
+                    yield transfer
+                self.gate.succeeded()
+            except Unavailable as error:
+                if is_overload(error.status):
+                    self.gate.overloaded()
+                raise
+
+    async def _accept(self, answer: Answer, first: int, known: Version | None) -> Transfer:
+        if answer.status == 206:
+            begins, ends, size = _content_range(answer)
+            if begins != first:
+                raise BadAnswer(f"{answer.origin} answered another range than asked for: tell its operator")
+        elif answer.status == 200:
+            begins, ends, size = 0, *[_content_length(answer)] * 2
+        elif answer.status == 416:
+            begins, ends, size = _content_range(answer)
+        else:
+            raise await _refusal(answer)
+        found = Version(size, _strong(answer.header("etag")), answer.header("last-modified"))
+        if known is not None and (found.differs_from(known) or answer.status == 416):
+            raise _replaced()
+        if answer.status == 416 and size:
+            raise BadAnswer(
+                f"{answer.origin} refuses a range that it holds (416): tell its operator", status=416
+            )
+        return Transfer(found, begins, ends, answer, self.meter)
+
+
+async def _refusal(answer: Answer) -> VoxofsError:
+    """The domain error for a status other than success. Bodies are XML with a code, or a proxy's HTML."""
+    status = answer.status
+    code = _CODE.search(await answer.body(_ERROR_BODY_BYTES))
+    said = f"{answer.origin} answered {status}" + (f" {code[1].decode()}" if code else "")
+    if is_passing(status):
+        wait_s = answer.retry_after_s(0.0) if (answer.header("retry-after") or "").isdigit() else None
+        return Unavailable(f"{said}: it may pass, try again", status=status, retry_after_s=wait_s)
+    if status == 412:
+        return _replaced()
+    if status == 404:
+        return NotFound(f"{said}: the report names a recording whose audio is not there", status=status)
+    if status in (401, 403):
+        return LinkRefused(
+            f"{said}: the link is refused; if it stays so, ask the vendor for access", status=status
+        )
+    return BadAnswer(f"{said}: voxofs cannot use that answer; tell the vendor", status=status)
+
+
+def _replaced() -> Replaced:
+    return Replaced(
+        "the recording was replaced while it was open: open it again to read the new one", status=412
+    )
+
+
+def _content_range(answer: Answer) -> tuple[int, int, int]:
+    """First byte, one past the last byte, and total size (RFC 9110, 14.4)."""
+    match = _CONTENT_RANGE.fullmatch((answer.header("content-range") or "").strip())
+    if match is None:
+        raise BadAnswer(
+            f"{answer.origin} does not tell the recording's size (Content-Range): tell its operator"
+        )
+    return int(match[1] or 0), int(match[2] or -1) + 1, int(match[3])
+
+
+def _content_length(answer: Answer) -> int:
+    length = answer.header("content-length") or ""
+    if not length.isdigit():
+        raise BadAnswer(
+            f"{answer.origin} does not tell the recording's size (Content-Length): tell its operator"
+        )
+    return int(length)
+
+
+def _strong(etag: str | None) -> str | None:
+    """Only strong tags take part in If-Match (RFC 9110, 13.1.1)."""
+    return etag if etag is not None and etag.startswith('"') else None
+
+
+def _both_and_unequal(one: str | None, other: str | None) -> bool:
+    return one is not None and other is not None and one != other

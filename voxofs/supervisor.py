@@ -1,0 +1,168 @@
+"""The event loop around a mount: signals in, service manager informed, until somebody unmounts.
+
+    TERM, INT  unmount; when the mount is busy its holders are named and it keeps serving. The second
+               signal unmounts lazily, the third gives up on whoever still has files open.
+    HUP        mount.reload(): read credentials again, forget live listings
+    USR1       mount.log_statistics()
+
+What the mount is made of is not known here, see `Served`.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol
+
+import trio
+
+from . import mounts
+from .errors import VoxofsError
+from .mounts import MountBusy, MountFailure
+from .notify import Notifier
+
+_log = logging.getLogger(__name__)
+_STATUS_INTERVAL_S = 10.0
+_ABANDONED: dict[str, Any] = {"abandon_on_cancel": True}
+"""For threads that may outlive the mount. A table, because the stubs of trio-typing, where that is
+installed, hide trio's own types and do not know the name."""
+
+
+class Served(Protocol):
+    """A mount as this module sees it."""
+
+    async def serve(self, mountpoint: str, *, on_ready: Callable[[], Awaitable[None]]) -> None:
+        """Mount, call on_ready once the mount answers, return when unmounted by anybody."""
+
+    async def reload(self) -> None:
+        """Read credentials again and forget listings that may have changed."""
+
+    def log_statistics(self) -> None:
+        """Write the counters to the log."""
+
+    def status_line(self) -> str:
+        """The state in a few words, for people."""
+        raise NotImplementedError
+
+
+class Supervisor:
+    """Serves one mount and answers signals meanwhile.
+
+    `announce` is called in the event loop as soon as the mount answers and must not block; `look_around`
+    after it in a thread, where it may read the mount, and is abandoned when the mount ends.
+    """
+
+    def __init__(
+        self,
+        mount: Served,
+        mountpoint: str,
+        *,
+        notifier: Notifier,
+        announce: Callable[[], None] = lambda: None,
+        look_around: Callable[[], None] | None = None,
+        unmount: Callable[..., None] = mounts.unmount,
+        busy_message: Callable[[str], str] = mounts.busy_message,
+    ) -> None:
+        self._mount = mount
+        self._mountpoint = mountpoint
+        self._notifier = notifier
+        self._announce = announce
+        self._look_around = look_around
+        self._unmount = unmount
+        self._busy_message = busy_message
+        self._stops = 0
+        self._reloading = False
+        self.ready = False
+        """Whether the mount has answered; what fails before is a failure to mount."""
+
+    async def run(self) -> None:
+        """Serve until the mount is gone. Raises what `serve` raises, not wrapped in a group."""
+        signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+        failure: Exception | None = None
+        with trio.open_signal_receiver(*signals) as received:
+            async with trio.open_nursery() as nursery:
+
+                async def on_ready() -> None:
+                    self._now_ready(nursery)
+
+                nursery.start_soon(self._answer, received, nursery)
+                try:
+                    await self._mount.serve(self._mountpoint, on_ready=on_ready)
+                except Exception as error:
+                    failure = error
+                nursery.cancel_scope.cancel()
+        self._notifier.stopping()
+        if failure is not None:
+            raise failure
+        if not self.ready and not self._stops:
+            raise MountFailure(f"{self._mountpoint}: the mount ended before it answered")
+
+    def _now_ready(self, nursery: trio.Nursery) -> None:
+        self.ready = True
+        self._notifier.ready(self._status())
+        if self._notifier.active:
+            nursery.start_soon(self._heartbeat)
+        self._announce()
+        if self._look_around is not None:
+            nursery.start_soon(self._in_thread, self._look_around)
+
+    async def _in_thread(self, work: Callable[[], None]) -> None:
+        await trio.to_thread.run_sync(work, **_ABANDONED)
+
+    def _status(self) -> str:
+        return f"Serving {self._mountpoint}: {self._mount.status_line()}"
+
+    async def _heartbeat(self) -> None:
+        """Tell systemd that this very loop still turns, and what it is doing."""
+        watchdog_s = self._notifier.watchdog_interval_s
+        beat = ["WATCHDOG=1"] if watchdog_s is not None else []
+        while True:
+            status = [] if self._stops else [f"STATUS={self._status()}"]  # a busy unmount keeps its own
+            self._notifier.send(*beat, *status)
+            await trio.sleep(min(watchdog_s or _STATUS_INTERVAL_S, _STATUS_INTERVAL_S))
+
+    async def _answer(self, received: AsyncIterator[int], nursery: trio.Nursery) -> None:
+        async for number in received:
+            if number == signal.SIGUSR1:
+                self._mount.log_statistics()
+            elif number == signal.SIGHUP:
+                if not self._reloading:
+                    self._reloading = True
+                    nursery.start_soon(self._reload)
+            else:
+                self._stops += 1
+                if not self.ready or self._stops > 2:
+                    nursery.cancel_scope.cancel()
+                else:
+                    nursery.start_soon(self._stop, self._stops > 1)
+
+    async def _reload(self) -> None:
+        self._notifier.reloading()
+        try:
+            await self._mount.reload()
+        except VoxofsError as error:
+            _log.error("reload: %s; going on with what was there before", error)
+        else:
+            _log.info("%s: reloaded", self._mountpoint)
+        finally:
+            self._reloading = False
+            self._notifier.ready(self._status())
+
+    async def _stop(self, lazy: bool) -> None:
+        """Unmount from a thread: the unmount asks the mount, which this loop must answer."""
+
+        def unmount() -> None:
+            self._unmount(self._mountpoint, lazy=lazy)
+
+        try:
+            await trio.to_thread.run_sync(unmount, **_ABANDONED)
+        except MountBusy:
+            message = await trio.to_thread.run_sync(self._busy_message, self._mountpoint, **_ABANDONED)
+            _log.warning("%s; still serving, a second signal unmounts lazily", message)
+            self._notifier.send(f"STATUS=Cannot unmount: {message}")
+        except MountFailure as error:
+            _log.error("%s", error)
+        else:
+            if lazy:
+                _log.info("%s: unmounted lazily, serving what is still open", self._mountpoint)
