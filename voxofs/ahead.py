@@ -11,18 +11,22 @@ of them along the listing of one hour and asks for what comes next:
   asked for and has not been sent yet is given up.
 
 How far ahead doubles with every step that fits, and never exceeds what the cache holds for unread blocks.
-A walk that came to the end of its folder hands its pattern to the next one.
+A walk that came to the end of its folder hands its pattern to the next one, if that begins soon after and
+opens its first recording, too.
+
+There are two orders to go through a folder in: by name, as it is listed, and by inode number, which is the
+order of the calls' starts (`cp -r` sorts so). A step that leaves one of them may follow the other.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import date
 
 from .cache import BLOCK_BYTES
 from .catalog import Hour, TenantKey
+from .clock import Clock
 from .errors import NotFound
 from .gate import Priority
 from .library import HEAD_BYTES, WHOLE_BYTES, Fetch, Library, Recording
@@ -36,41 +40,80 @@ _WALKS = 32
 _TYPICAL_BYTES = 300_000
 _BUDGET_SHARE = 0.75
 _SCORE_MOST = 3
+_LEGACY_S = 5.0
 
 FolderKey = tuple[str, date, str]
 """Tenant, day, hour."""
 
 
-@dataclass
 class Walk:
-    """One folder being gone through. `frontier` is the furthest place looked at."""
+    """One folder being gone through. Places are positions in the order that the walk follows."""
 
-    hour: Hour
-    frontier: int
-    steps: int = 1
-    score: int = 0
-    """Above zero: recordings are read through. Below: their headers are looked at."""
-    window: int = 0
-    asked_heads: int = 0
-    asked_whole: int = 0
-    """Places below these have been asked for already."""
-    pending: list[Fetch] = field(default_factory=list)
+    def __init__(self, hour: Hour, index: int) -> None:
+        self.hour = hour
+        self.last = index
+        self.by_start = False
+        self.frontier = 0
+        """The furthest place looked at."""
+        self.asked_heads = self.asked_whole = 0
+        """Places below these have been asked for already."""
+        self.score = 0
+        """Above zero: recordings are read through. Below: their headers are looked at."""
+        self.window = 0
+        self.pending: list[Fetch] = []
+        self._restart()
+
+    def __repr__(self) -> str:
+        return f"<Walk at {self.frontier} of {len(self.hour)}, score {self.score}, window {self.window}>"
 
     @property
     def whole(self) -> bool:
         """Whether the next recordings are likely to be read through."""
         return self.score > 0
 
+    def index(self, place: int) -> int:
+        """Which recording of the listing is at a place."""
+        return self.hour.by_start()[0][place] if self.by_start else place
+
+    def goes_to(self, index: int) -> bool:
+        """Take a step to a recording; False where it is in neither order."""
+        for by_start in (self.by_start, not self.by_start):
+            step = self._place(index, by_start) - self._place(self.last, by_start)
+            if -_NEAR <= step <= _NEAR:
+                self.last = index
+                if by_start is not self.by_start:
+                    self.by_start = by_start
+                    self._restart()
+                self.frontier = max(self.frontier, self._place(index, by_start))
+                return True
+        return False
+
+    def refresh(self, hour: Hour) -> None:
+        """A live listing was asked again and may have grown: find the places anew."""
+        if self.hour is not hour:
+            self.last = min(hour.place(self.hour.names[self.last]), len(hour) - 1)
+            self.hour = hour
+            self._restart()
+
+    def _place(self, index: int, by_start: bool) -> int:
+        return self.hour.by_start()[1][index] if by_start else index
+
+    def _restart(self) -> None:
+        self.frontier = self._place(self.last, self.by_start)
+        self.asked_heads = self.asked_whole = self.frontier + 1
+
 
 class Ahead:
     """All walks of a mount. Nothing here waits for anything."""
 
-    def __init__(self, library: Library, *, enabled: bool = True) -> None:
+    def __init__(self, library: Library, clock: Clock, *, enabled: bool = True) -> None:
         self._library = library
+        self._clock = clock
         self.enabled = enabled
         self._walks: OrderedDict[FolderKey, Walk] = OrderedDict()
         self._mean_bytes = float(_TYPICAL_BYTES)
-        self._ended_with_score = 0
+        self._legacy = (0, float("-inf"))
+        """The score of the last walk that reached the end of its folder, and when that was."""
 
     def looked_up(self, key: FolderKey, tenant: TenantKey, hour: Hour, index: int, *, waits: bool) -> None:
         """Somebody looks at the recording at `index` of an hour's listing; `waits`: for a request of its own,
@@ -80,22 +123,31 @@ class Ahead:
         walk = self._walks.get(key)
         if walk is None:
             if waits:
-                self._begin(key, hour, index, tenant)
+                self._begin(key, hour, index)
             return
         self._walks.move_to_end(key)
-        self._follow_refresh(walk, hour)
-        step = index - walk.frontier
-        if step == 0:
+        walk.refresh(hour)
+        if index == walk.last:
             return
-        if not -_NEAR <= step <= _NEAR:
+        if not walk.goes_to(index):
             self._drop(walk)
-            self._begin(key, hour, index, tenant)
+            self._begin(key, hour, index)
             return
-        walk.steps += 1
-        walk.frontier = max(walk.frontier, index)
-        if index == len(hour) - 1:
-            self._ended_with_score = walk.score
+        if walk.frontier == len(hour) - 1:
+            self._legacy = (walk.score, self._clock.monotonic_s())
         self._ask(walk, tenant)
+
+    def opened(self, key: FolderKey, tenant: TenantKey, hour: Hour, index: int, *, waits: bool) -> None:
+        """Somebody opens a recording. The first of a folder may go on with what was done in the last one."""
+        self.looked_up(key, tenant, hour, index, waits=waits)
+        walk = self._walks.get(key)
+        score, ended_s = self._legacy
+        if walk is None or walk.last != index or walk.window or not score > 0:
+            return
+        if self._clock.monotonic_s() - ended_s < _LEGACY_S:
+            self._legacy = (0, float("-inf"))
+            walk.score = score
+            self._ask(walk, tenant)
 
     def expects_whole(self, key: FolderKey) -> bool:
         """Whether a recording opened in this folder now is likely to be read through."""
@@ -115,26 +167,11 @@ class Ahead:
                 walk.window = 0
             walk.score = max(walk.score - 2, -_SCORE_MOST)
 
-    def _begin(self, key: FolderKey, hour: Hour, index: int, tenant: TenantKey) -> None:
-        walk = Walk(hour, index, asked_heads=index + 1, asked_whole=index + 1)
-        if index == 0 and self._ended_with_score > 0:
-            walk.score = self._ended_with_score
-            self._ended_with_score = 0
-            self._ask(walk, tenant)
-        self._walks[key] = walk
+    def _begin(self, key: FolderKey, hour: Hour, index: int) -> None:
+        self._walks[key] = Walk(hour, index)
         self._walks.move_to_end(key)
         while len(self._walks) > _WALKS:
             self._drop(self._walks.popitem(last=False)[1])
-
-    def _follow_refresh(self, walk: Walk, hour: Hour) -> None:
-        """A live listing was asked again and may have grown: find the places anew."""
-        if walk.hour is hour:
-            return
-        name = walk.hour.names[walk.frontier]
-        moved = hour.place(name) - walk.frontier
-        walk.hour = hour
-        walk.frontier += moved
-        walk.asked_heads = walk.asked_whole = walk.frontier + 1
 
     def _drop(self, walk: Walk) -> None:
         for fetch in walk.pending:
@@ -155,8 +192,8 @@ class Ahead:
         walk.pending = [fetch for fetch in walk.pending if not fetch.opened.is_set()]
         begin = self._prefetch if whole else self._stat_ahead
         first = walk.asked_whole if whole else walk.asked_heads
-        for index in range(max(first, walk.frontier + 1), stop):
-            walk.pending += begin(self._library.recording(tenant, walk.hour.records[index]))
+        for place in range(max(first, walk.frontier + 1), stop):
+            walk.pending += begin(self._library.recording(tenant, walk.hour.records[walk.index(place)]))
         walk.asked_heads = max(walk.asked_heads, stop)
         if whole:
             walk.asked_whole = max(walk.asked_whole, stop)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pyfuse3
 import trio
 
+from .api import VoxoApi
 from .clock import Clock
 from .config import Config
 from .core import Core, open_core
@@ -113,3 +115,29 @@ class Mount:
             await on_ready()
         if patience.cancelled_caught:
             raise MountFailed(f"{mountpoint} was mounted but does not answer: look into the log")
+
+
+@asynccontextmanager
+async def prober(config: Config) -> AsyncIterator[Prober]:
+    """What `voxofs check` asks of the service, over connections of its own."""
+    async with open_core(config, Clock()) as core:
+        yield Prober(core.api)
+
+
+@dataclass
+class Prober:
+    """Proofs that the API can be used. Each raises the `VoxofsError` that says what is wrong."""
+
+    api: VoxoApi
+
+    async def sign_in(self) -> None:
+        """Make sure that there is a token."""
+        await self.api.sign_in()
+
+    async def tenant(self, tenant_id: int) -> str:
+        """The tenant's name, as the API has it."""
+        return await self.api.tenant_name(tenant_id)
+
+    async def server_clock_offset_s(self) -> float | None:
+        """The API's clock less this machine's, from the last answer, in seconds."""
+        return self.api.clock_offset_s

@@ -48,11 +48,12 @@ class TenantKey:
 class Hour:
     """The recordings of one hour folder, sorted by name."""
 
-    __slots__ = ("names", "records")
+    __slots__ = ("_by_start", "names", "records")
 
     def __init__(self, records: dict[str, Record]) -> None:
         self.names: Sequence[str] = sorted(records)
         self.records: Sequence[Record] = [records[name] for name in self.names]
+        self._by_start: tuple[list[int], list[int]] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -61,6 +62,16 @@ class Hour:
         """Where a name stands in the listing, or None."""
         place = bisect_left(self.names, name)
         return place if place < len(self.names) and self.names[place] == name else None
+
+    def by_start(self) -> tuple[Sequence[int], Sequence[int]]:
+        """The listing in the order of the calls' starts: which index is at each place, and the reverse."""
+        if self._by_start is None:
+            order = sorted(range(len(self.records)), key=lambda index: self.records[index].instant_s)
+            rank = [0] * len(order)
+            for place, index in enumerate(order):
+                rank[index] = place
+            self._by_start = order, rank
+        return self._by_start
 
     def place(self, name: str) -> int:
         """Where a name stands or would stand."""

@@ -104,7 +104,7 @@ def _build(
         deadline_s=deadline_s,
         known_sizes=config.cache.known_sizes,
     )
-    ahead = Ahead(library, enabled=config.mount.prefetch)
+    ahead = Ahead(library, clock, enabled=config.mount.prefetch)
     fs = FileSystem(
         Calendar(tenants, central, clock),
         catalog,

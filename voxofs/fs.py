@@ -149,7 +149,7 @@ class FileSystem:
         recording = self._library.recording(tenant, hour.records[index])
         with self._bounded(path, "open"):
             edition = recording.edition or await self._library.probe(recording)
-        self._ahead.looked_up(key, tenant, hour, index, waits=edition.blocks > 1)
+        self._ahead.opened(key, tenant, hour, index, waits=edition.blocks > 1)
         whole = self._ahead.expects_whole(key)
         reader = Reader(self._library, recording, edition, whole=whole, deadline_s=self._deadline_s)
         return RecordingHandle(self, self._ahead, path, reader, key)

@@ -111,7 +111,7 @@ class Adapter(pyfuse3.Operations):
             absent.st_ino = 0
             absent.entry_timeout = error.ttl_s
             return absent
-        inode = self.inodes.find(path, attributes.version)
+        inode = self.inodes.find(path, attributes.version, attributes.mtime_s)
         self.inodes.looked_up(inode)
         return self._entry(inode, attributes)
 
@@ -151,7 +151,7 @@ class Adapter(pyfuse3.Operations):
         path, listing = self.listings[fh]
         for index in range(start_id, len(listing)):
             name, attributes = listing.entry(index)
-            inode = self.inodes.find((*path, name), attributes.version)
+            inode = self.inodes.find((*path, name), attributes.version, attributes.mtime_s)
             if not pyfuse3.readdir_reply(token, os.fsencode(name), self._entry(inode, attributes), index + 1):
                 break
             self.inodes.looked_up(inode)

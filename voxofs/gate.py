@@ -40,7 +40,7 @@ class Priority(IntEnum):
     PREFETCH = 2
 
 
-class Abandoned(Exception):  # noqa: N818
+class Abandoned(Exception):
     """The demand was given up before its turn came; nobody was waiting for it."""
 
 
