@@ -165,7 +165,7 @@ class VoxoApi:
             ):
                 if answer.status == 401:
                     raise AccessDenied(
-                        f"{self.origin} refuses e-mail or password (401): check [api] email and password_file",
+                        f"{self.origin} refuses the sign-in (401): check [api] email and password_file",
                         status=403,
                     )
                 return _field(

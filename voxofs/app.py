@@ -70,6 +70,8 @@ class Mount:
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._announce, mountpoint, on_ready)
+                    if self.config.metrics.listen is not None:
+                        nursery.start_soon(self._serve_metrics, self.config.metrics.listen, self._status)
                     await pyfuse3.main(min_tasks=_IDLE_WORKERS, max_tasks=_REQUESTS_AT_ONCE)
                     nursery.cancel_scope.cancel()
             finally:
@@ -91,6 +93,19 @@ class Mount:
     def status_line(self) -> str:
         """The state in a few words."""
         return "starting" if self._status is None else self._status.line()
+
+    async def _serve_metrics(self, listen: str, status: Status) -> None:
+        """Metrics are a convenience: an address that is taken costs a line in the log, not the mount."""
+        from .metrics import serve_metrics  # the server's libraries load only where they are wanted
+
+        try:
+            await serve_metrics(listen, status.facts)
+        except OSError as error:
+            log.error(
+                "metrics cannot be served on %s (%s): choose another [metrics] listen; the mount goes on",
+                listen,
+                error.strerror,
+            )
 
     def _appearance(self) -> Appearance:
         mount = self.config.mount

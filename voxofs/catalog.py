@@ -156,13 +156,14 @@ class Catalog:
         """The day it is now in Central Time."""
         return self._central.today(self._clock.wall_s())
 
-    async def window(self, tenant: TenantKey, day: date) -> Window:
+    async def window(self, tenant: TenantKey, day: date, priority: Priority = Priority.READER) -> Window:
         """The window that holds a day. Raises what the API call raises, and `DeadlineExceeded`."""
         number = window_of(day)
-        self._note_step(tenant, number, day)
+        if priority is Priority.READER:
+            self._note_step(tenant, number, day)
         window = self._windows.get((tenant.name, number))
         if window is None or window.fresh_until_s <= self._clock.monotonic_s():
-            window = await self._begin(tenant, number, Priority.READER)
+            window = await self._begin(tenant, number, priority)
         return window
 
     def known(self, tenant: TenantKey, day: date) -> Window | None:

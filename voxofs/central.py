@@ -101,7 +101,7 @@ def window_days(window: int) -> tuple[date, ...]:
 
 
 def window_bounds(window: int) -> tuple[datetime, datetime]:
-    """First and one-past-last wall-clock moment of a window: half-open, whatever the server makes of `end`."""
+    """Begin and end by the wall clock of a window: half-open, whatever the server makes of `end`."""
     first = window_days(window)[0]
     begin = datetime(first.year, first.month, first.day)
     return begin, begin + timedelta(days=WINDOW_DAYS)

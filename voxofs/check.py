@@ -101,8 +101,8 @@ def machine(host: Host, *, allow_other: bool) -> Iterator[Finding]:
 
 
 def _from_problem(problem: str) -> Finding:
-    """A problem of `preflight` is "what: remedy"."""
-    message, _, remedy = problem.partition(": ")
+    """A problem of `preflight` is "what; remedy"."""
+    message, _, remedy = problem.partition("; ")
     return broken(message, remedy)
 
 
@@ -185,7 +185,8 @@ def folder(mountpoint: str, host: Host) -> Finding:
     """Whether something can be mounted at the folder."""
     path = mounts.real_path(mountpoint)
     if (problem := preflight.mountpoint_problem(path, host)) is not None:
-        return _from_problem(problem.replace(": ", " ", 1))
+        finding = _from_problem(problem.removeprefix(f"{path}: "))
+        return finding._replace(message=f"{path}: {finding.message}")
     return good(f"{path} can be mounted on")
 
 

@@ -52,8 +52,8 @@ class Credentials:
                 fresh = await self._read(config.token_file)
                 if fresh == failed:
                     raise AccessDenied(
-                        f"the API refuses the token in {config.token_file} (401): put a fresh one into that file; "
-                        "it is read again at the next access",
+                        f"the API refuses the token in {config.token_file} (401): put a fresh one "
+                        "into that file; it is read again at the next access",
                         status=401,
                     )
             elif config.email is not None and config.password_file is not None:

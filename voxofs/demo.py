@@ -79,8 +79,9 @@ def tour(mountpoint: Path) -> str:
             f"  getfattr -d {recording}",
             f"  cp -a {hour} /tmp/calls",
         ]
-    command = f"{Path(sys.argv[0]).name} stats {mountpoint} --watch"
-    return "\n".join([*lines, f"  {command}", "", "Ctrl-C here unmounts."])
+    by_module = Path(sys.argv[0]).name == "__main__.py"
+    command = f"{sys.executable} -m voxofs" if by_module else "voxofs"
+    return "\n".join([*lines, f"  {command} stats {mountpoint} --watch", "", "Ctrl-C here unmounts."])
 
 
 def _recent_hour(mountpoint: Path) -> Path | None:

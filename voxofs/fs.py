@@ -18,6 +18,7 @@ from .ahead import Ahead, FolderKey
 from .catalog import Catalog, Hour, TenantKey
 from .clock import Clock
 from .errors import DeadlineExceeded, VoxofsError
+from .gate import Priority
 from .health import Health
 from .library import HEAD_BYTES, WHOLE_BYTES, Edition, Library
 from .reader import Reader
@@ -66,8 +67,13 @@ class Listing(Protocol):
 class Handle(Protocol):
     """An open file."""
 
-    version: Version | None
-    """Which bytes will be read. None: they may change."""
+    @property
+    def version(self) -> Version | None:
+        """Which bytes will be read. None: they may change."""
+
+    @property
+    def read_through(self) -> bool | None:
+        """Whether it was read whole, as far as that can be told."""
 
     async def read(self, offset: int, size: int) -> bytes:
         """Bytes from `offset`; fewer than `size` only at the end."""
@@ -103,8 +109,11 @@ class FileSystem:
         """What the status file says; the process around the core sets it."""
         self._began_s = int(clock.wall_s())
 
-    async def lookup(self, path: Path) -> Attributes:
-        """Attributes of whatever is at a path. Raises `NoSuchName`, and what requests raise."""
+    async def lookup(self, path: Path, *, crawler: bool = False) -> Attributes:
+        """Attributes of whatever is at a path. Raises `NoSuchName`, and what requests raise.
+
+        A crawler, here and elsewhere, is served after everybody else, and nothing is fetched ahead for it.
+        """
         if not path or path[0] == STATUS_FOLDER:
             return self._own(path)
         if len(path) <= DAY_DEPTH:
@@ -112,7 +121,7 @@ class FileSystem:
         self._calendar.check_leaf(path)
         tenant, day = self._calendar.tenant(path), self._calendar.day(path)
         with self._bounded(path, "look-up"):
-            window = await self._catalog.window(tenant, day)
+            window = await self._catalog.window(tenant, day, _priority(crawler))
             hour = window.hours.get((day, path[4]))
             ttl_s = KNOWN_TTL_S if window.settled else self._left_s(window.fresh_until_s)
             if hour is None:
@@ -122,9 +131,10 @@ class FileSystem:
             index = hour.index(path[5])
             if index is None:
                 raise NoSuchName(path, ttl_s)
-            return await self._recording(path, tenant, (tenant.name, day, path[4]), hour, index)
+            key = (tenant.name, day, path[4])
+            return await self._recording(tenant, key, hour, index, crawler=crawler)
 
-    async def listing(self, path: Path) -> Listing:
+    async def listing(self, path: Path, *, crawler: bool = False) -> Listing:
         """The entries of a folder, sorted by name. Raises `NoSuchName`, and what requests raise."""
         if path and path[0] == STATUS_FOLDER:
             return Folders([(STATUS_FILE, self._own((*path, STATUS_FILE)))])
@@ -134,25 +144,33 @@ class FileSystem:
         self._calendar.check_leaf(path)
         tenant, day = self._calendar.tenant(path), self._calendar.day(path)
         with self._bounded(path, "listing"):
-            window = await self._catalog.window(tenant, day)
+            window = await self._catalog.window(tenant, day, _priority(crawler))
         if len(path) == DAY_DEPTH:
             names = window.hours_of(day)
             return Folders([(name, self._folder((*path, name), KNOWN_TTL_S)) for name in names])
         return Recordings(self._library, tenant, window.hours.get((day, path[4])) or Hour({}))
 
-    async def open(self, path: Path) -> Handle:
+    async def open(self, path: Path, *, crawler: bool = False) -> Handle:
         """Open a recording, or the status file. Raises `NoSuchName`, and what requests raise."""
         if path and path[0] == STATUS_FOLDER:
             self._own(path)
             return StatusHandle(self.status())
-        tenant, key, hour, index = await self._find(path)
-        recording = self._library.recording(tenant, hour.records[index])
+        priority = _priority(crawler)
         with self._bounded(path, "open"):
-            edition = recording.edition or await self._library.probe(recording)
-        self._ahead.opened(key, tenant, hour, index, waits=edition.blocks > 1)
-        whole = self._ahead.expects_whole(key)
-        reader = Reader(self._library, recording, edition, whole=whole, deadline_s=self._deadline_s)
-        return RecordingHandle(self, self._ahead, path, reader, key)
+            tenant, key, hour, index = await self._find(path, priority)
+            recording = self._library.recording(tenant, hour.records[index])
+            edition = recording.edition or await self._library.probe(recording, priority=priority)
+        if not crawler:
+            self._ahead.opened(key, tenant, hour, index, waits=edition.blocks > 1)
+        reader = Reader(
+            self._library,
+            recording,
+            edition,
+            whole=not crawler and self._ahead.expects_whole(key),
+            deadline_s=self._deadline_s,
+            priority=priority,
+        )
+        return RecordingHandle(self, None if crawler else self._ahead, path, reader, key)
 
     async def xattr_names(self, path: Path) -> list[str]:
         """Names of the extended attributes at a path."""
@@ -195,36 +213,41 @@ class FileSystem:
                     yield
             except trio.TooSlowError:
                 raise DeadlineExceeded(
-                    f"the {operation} of {shown(path)} took longer than {self._deadline_s:g} s: check the network, "
-                    "then try again"
+                    f"the {operation} of {shown(path)} took longer than {self._deadline_s:g} s: "
+                    "check the network, then try again"
                 ) from None
 
     async def _recording(
-        self, path: Path, tenant: TenantKey, key: FolderKey, hour: Hour, index: int
+        self, tenant: TenantKey, key: FolderKey, hour: Hour, index: int, *, crawler: bool
     ) -> Attributes:
         recording = self._library.recording(tenant, hour.records[index])
-        self._ahead.looked_up(key, tenant, hour, index, waits=recording.edition is None)
+        if not crawler:
+            self._ahead.looked_up(key, tenant, hour, index, waits=recording.edition is None)
         edition = recording.edition
         if edition is None:
-            extent = WHOLE_BYTES if self._ahead.expects_whole(key) else HEAD_BYTES
-            edition = await self._library.probe(recording, extent_bytes=extent)
+            whole = not crawler and self._ahead.expects_whole(key)
+            edition = await self._library.probe(
+                recording, extent_bytes=WHOLE_BYTES if whole else HEAD_BYTES, priority=_priority(crawler)
+            )
         return recording_attributes(hour.records[index], edition)
 
-    async def _find(self, path: Path) -> tuple[TenantKey, FolderKey, Hour, int]:
+    async def _find(
+        self, path: Path, priority: Priority = Priority.READER
+    ) -> tuple[TenantKey, FolderKey, Hour, int]:
         """Where a recording stands in its folder's listing. Raises `NoSuchName`."""
         if len(path) != RECORDING_DEPTH:
             raise NoSuchName(path)
         self._calendar.check_leaf(path)
         tenant, day = self._calendar.tenant(path), self._calendar.day(path)
-        with self._bounded(path, "look-up"):
-            hour = (await self._catalog.window(tenant, day)).hours.get((day, path[4]))
+        hour = (await self._catalog.window(tenant, day, priority)).hours.get((day, path[4]))
         index = None if hour is None else hour.index(path[5])
         if hour is None or index is None:
             raise NoSuchName(path)
         return tenant, (tenant.name, day, path[4]), hour, index
 
     async def _record(self, path: Path) -> Record:
-        _, _, hour, index = await self._find(path)
+        with self._bounded(path, "look-up"):
+            _, _, hour, index = await self._find(path)
         return hour.records[index]
 
     def _folder(self, path: Path, ttl_s: float) -> Attributes:
@@ -251,6 +274,10 @@ class FileSystem:
     def _left_s(self, until_s: float) -> float:
         left_s = until_s - self._clock.monotonic_s()
         return max(0.0, left_s) if math.isfinite(left_s) else KNOWN_TTL_S
+
+
+def _priority(crawler: bool) -> Priority:
+    return Priority.READAHEAD if crawler else Priority.READER
 
 
 def recording_attributes(record: Record, edition: Edition | None) -> Attributes:
@@ -294,7 +321,9 @@ class Recordings:
 class RecordingHandle:
     """An open recording."""
 
-    def __init__(self, fs: FileSystem, ahead: Ahead, path: Path, reader: Reader, key: FolderKey) -> None:
+    def __init__(
+        self, fs: FileSystem, ahead: Ahead | None, path: Path, reader: Reader, key: FolderKey
+    ) -> None:
         self._fs = fs
         self._ahead = ahead
         self._path = path
@@ -302,6 +331,11 @@ class RecordingHandle:
         self._key = key
         self._hinted = False
         self.version: Version | None = reader.edition.version
+
+    @property
+    def read_through(self) -> bool | None:
+        """Whether the recording was read (nearly) whole."""
+        return self._reader.read_through
 
     @property
     def size(self) -> int:
@@ -325,13 +359,15 @@ class RecordingHandle:
     def _hint(self, *, through: bool) -> None:
         """Tell the walk in this folder what the handle was used for, once and as soon as it is certain."""
         self._hinted = True
-        self._ahead.finished(self._key, through=through, size=self.size)
+        if self._ahead is not None:
+            self._ahead.finished(self._key, through=through, size=self.size)
 
 
 class StatusHandle:
     """The status as it was when it was opened."""
 
     version: Version | None = None
+    read_through: bool | None = None
 
     def __init__(self, text: bytes) -> None:
         self._text = text

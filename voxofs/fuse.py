@@ -21,10 +21,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
 from itertools import count
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import pyfuse3
 
+from .callers import Callers
 from .errors import Replaced, VoxofsError
 from .fs import Attributes, FileSystem, Handle, Listing
 from .inodes import Inode, Inodes
@@ -47,6 +48,14 @@ class Appearance:
     gid: int
     file_mode: int
     dir_mode: int
+
+
+class OpenFile(NamedTuple):
+    """A handle, the inode that it was opened as, and by whom."""
+
+    handle: Handle
+    inode: Inode
+    pid: int
 
 
 def _answered(
@@ -94,8 +103,9 @@ class Adapter(pyfuse3.Operations):
         super().__init__()
         self._fs = fs
         self._appearance = appearance
+        self._callers = Callers()
         self.inodes = Inodes()
-        self.handles: dict[int, tuple[Handle, Inode]] = {}
+        self.handles: dict[int, OpenFile] = {}
         self.listings: dict[int, tuple[Path, Listing]] = {}
         self._numbers = count(1)
 
@@ -105,7 +115,7 @@ class Adapter(pyfuse3.Operations):
     async def lookup(self, parent_inode: int, name: bytes, ctx: Any) -> pyfuse3.EntryAttributes:
         path = (*self.inodes[parent_inode].path, os.fsdecode(name))
         try:
-            attributes = await self._fs.lookup(path)
+            attributes = await self._fs.lookup(path, crawler=self._callers.is_crawler(ctx.pid))
         except NoSuchName as error:
             absent = pyfuse3.EntryAttributes()
             absent.st_ino = 0
@@ -118,7 +128,7 @@ class Adapter(pyfuse3.Operations):
     @_answered
     async def getattr(self, inode: int, ctx: Any) -> pyfuse3.EntryAttributes:
         known = self.inodes[inode]
-        attributes = await self._fs.lookup(known.path)
+        attributes = await self._fs.lookup(known.path, crawler=self._callers.is_crawler(ctx.pid))
         if known.version is None or attributes.version == known.version:
             return self._entry(known, attributes)
         # Replaced meanwhile: this inode keeps the size that its readers were told, the name gets another.
@@ -143,7 +153,10 @@ class Adapter(pyfuse3.Operations):
     async def opendir(self, inode: int, ctx: Any) -> int:
         path = self.inodes[inode].path
         number = next(self._numbers)
-        self.listings[number] = (path, await self._fs.listing(path))
+        self.listings[number] = (
+            path,
+            await self._fs.listing(path, crawler=self._callers.is_crawler(ctx.pid)),
+        )
         return number
 
     @_answered
@@ -167,29 +180,33 @@ class Adapter(pyfuse3.Operations):
         if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND):
             raise pyfuse3.FUSEError(errno.EROFS)
         known = self.inodes[inode]
-        handle = await self._fs.open(known.path)
+        handle = await self._fs.open(known.path, crawler=self._callers.is_crawler(ctx.pid))
         number = next(self._numbers)
-        self.handles[number] = (handle, known)
+        self.handles[number] = OpenFile(handle, known, ctx.pid)
         if handle.version is None:
             return pyfuse3.FileInfo(fh=number, direct_io=True)
         if known.version not in (None, handle.version):
             # The kernel looks the name up again and opens what it finds, unseen by the program.
-            self.handles.pop(number)[0].close()
+            self.handles.pop(number).handle.close()
             raise pyfuse3.FUSEError(errno.ESTALE)
         return pyfuse3.FileInfo(fh=number, keep_cache=True)
 
     @_answered
     async def read(self, fh: int, off: int, size: int) -> bytes:
-        handle, inode = self.handles[fh]
+        opened = self.handles[fh]
         try:
-            return await handle.read(off, size)
+            return await opened.handle.read(off, size)
         except Replaced:
-            self._look_again(inode)
+            self._look_again(opened.inode)
             raise
 
     @_unanswered
     async def release(self, fh: int) -> None:
-        self.handles.pop(fh)[0].close()
+        opened = self.handles.pop(fh)
+        through = opened.handle.read_through
+        if through is not None:
+            self._callers.closed(opened.pid, opened.inode.path[:-1], through=through)
+        opened.handle.close()
 
     # Extended attributes.
 

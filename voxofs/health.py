@@ -101,9 +101,12 @@ class Health:
         return failure
 
     def recovered(self, path: str) -> None:
-        """This path works (again); the tenant's last failure is over, too."""
-        if self._by_path:
-            self._by_path.pop(path, None)
+        """This path works (again), and with it the folders that had no other failure since."""
+        if path in self._by_path:
+            for place in _upwards(path):
+                failure = self._by_path.get(place)
+                if failure is not None and (failure.path == path or place == path):
+                    del self._by_path[place]
         if self._by_tenant:
             self._by_tenant.pop(_tenant(path), None)
 
@@ -127,7 +130,7 @@ class Health:
         consequence = (
             "what was known before is shown"
             if failure.retry_at_s is not None
-            else f"the program gets {errno.errorcode.get(failure.errno, 'EIO')} ({os.strerror(failure.errno)})"
+            else f"the program gets {errno.errorcode[failure.errno]} ({os.strerror(failure.errno)})"
         )
         log.warning("%s of %s failed: %s; %s%s", failure.operation, failure.path, error, consequence, more)
 

@@ -23,7 +23,7 @@ ROOT = 1
 
 
 class Inode:
-    """What one number stands for. `version` is None for folders, and for names whose size nobody asked for."""
+    """What one number stands for. `version` is None for folders and while no size was asked for."""
 
     __slots__ = ("lookups", "number", "path", "version")
 

@@ -1,6 +1,6 @@
 """Recordings and their bytes: sizes, leases on links, and fetches into the block cache.
 
-    reader / stat-ahead / prefetch → Library.probe, Library.fetch → Fetch (a task) → lease → ranged GET → blocks
+    reader, stat-ahead, prefetch → Library.probe, .fetch → Fetch (a task) → lease → ranged GET → blocks
 
 A recording is one *edition*: the version (size, ETag) that its first answer named. All blocks in the cache
 carry the edition's serial number, every later range asks for the same ETag, and a replaced object ends the
@@ -77,9 +77,9 @@ class Owed:
         self.block: bytes | None = None
         self.error: VoxofsError | None = None
 
-    async def wait(self) -> bytes:
+    async def wait(self, priority: Priority) -> bytes:
         """The block, as soon as it is complete. Raises what the fetch ended with."""
-        self.fetch.demand.raise_to(Priority.READER)
+        self.fetch.demand.raise_to(priority)
         self.waiters += 1
         try:
             await self.ready.wait()
@@ -180,14 +180,20 @@ class Library:
         found = self._recordings.get((tenant.name, record.unique_id, record.start_text))
         return None if found is None else found.edition
 
-    async def probe(self, recording: Recording, *, extent_bytes: int = HEAD_BYTES) -> Edition:
+    async def probe(
+        self,
+        recording: Recording,
+        *,
+        extent_bytes: int = HEAD_BYTES,
+        priority: Priority = Priority.READER,
+    ) -> Edition:
         """The recording's edition, from a ranged GET that brings `extent_bytes` into the cache with it.
 
         Raises `NotFound`, `AccessDenied`, `Unavailable`, `BadAnswer`.
         """
         while recording.edition is None:
-            fetch = self.begin_probe(recording, Priority.READER, extent_bytes)
-            fetch.demand.raise_to(Priority.READER)
+            fetch = self.begin_probe(recording, priority, extent_bytes)
+            fetch.demand.raise_to(priority)
             await fetch.opened.wait()
             if fetch.error is not None:
                 raise fetch.error.with_traceback(None)

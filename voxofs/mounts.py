@@ -2,7 +2,7 @@
 
 Everything here reads /proc and never the mount itself, so that it can be asked from inside the daemon
 that serves the mount (a stat of one's own mount waits for oneself) and about a mount that is dead. The one
-exception is `is_dead`, which is the question whether a stat fails.
+exception is `is_dead`, which is the question whether a call to it fails.
 
 All functions block; call them from a thread where an event loop runs.
 """
@@ -100,9 +100,12 @@ def entry_at(mountpoint: str, table: Iterable[MountEntry] | None = None) -> Moun
 
 
 def is_dead(mountpoint: str) -> bool:
-    """Whether the daemon behind the mount is gone: every call answers ENOTCONN."""
+    """Whether the daemon behind the mount is gone, so that calls answer ENOTCONN.
+
+    Asked by statfs: a stat is answered from the kernel's own attributes for a while after the death.
+    """
     try:
-        os.stat(mountpoint)
+        os.statvfs(mountpoint)
     except OSError as error:
         return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
     return False

@@ -1,14 +1,15 @@
 """What must be true of the machine before a mount is tried, each with what to do when it is not.
 
 `mount(2)` and fusermount3 answer a failure with one errno; the questions here are the ones whose answers
-explain it. `service` asks them before it mounts and `check` shows them all. They read the machine through
-`Host`, so that a test can show them another one.
+explain it. Each answer is "what is wrong; what to do". `service` asks them before it mounts and `check`
+shows them all. They read the machine through `Host`, so that a test can show them another one.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import shlex
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,15 +37,15 @@ def device_problem(host: Host) -> str | None:
     try:
         os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
     except FileNotFoundError:
-        return f"{device} does not exist: load it with `modprobe fuse`; a container needs --device /dev/fuse"
+        return f"{device} does not exist; load it with `modprobe fuse` (a container needs --device /dev/fuse)"
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM):
             return (
-                f"{device} must not be opened by this user: `chmod 666 {device}` as root mends it; "
-                f"a container needs --device /dev/fuse --cap-add SYS_ADMIN"
+                f"{device} must not be opened by this user; `chmod 666 {device}` as root mends it "
+                f"(a container needs --device /dev/fuse --cap-add SYS_ADMIN)"
             )
         if error.errno in (errno.ENODEV, errno.ENXIO):
-            return f"{device} has no driver behind it: load it with `modprobe fuse`"
+            return f"{device} has no driver behind it; load it with `modprobe fuse`"
         return f"{device} cannot be opened: {error.strerror}"
     return None
 
@@ -55,9 +56,9 @@ def helper_problem(host: Host) -> str | None:
         return None
     helper = shutil.which("fusermount3", path=host.search_path)
     if helper is None:
-        return "fusermount3 is missing, without which only root may mount: install the package fuse3"
+        return "fusermount3 is missing, without which only root may mount; install the package fuse3"
     if not os.stat(helper).st_mode & 0o4000:
-        return f"{helper} is not setuid root, so it cannot mount: `chmod u+s {helper}` as root mends it"
+        return f"{helper} is not setuid root, so it cannot mount; `chmod u+s {helper}` as root mends it"
     return None
 
 
@@ -74,7 +75,7 @@ def allow_other_problem(host: Host, *, wanted: bool) -> str | None:
     """Why `allow_other` would be refused, or None."""
     if not wanted or host.is_root or user_allow_other(host):
         return None
-    return f"allow_other needs the line `user_allow_other` in {host.fuse_conf}: add it as root, or do without"
+    return f"allow_other needs the line `user_allow_other` in {host.fuse_conf}; add it as root, or do without"
 
 
 def dead_mounts(host: Host) -> list[str]:
@@ -89,17 +90,18 @@ def mountpoint_problem(mountpoint: str, host: Host) -> str | None:
     if entry is not None and entry.fs_type == mounts.FS_TYPE and not mounts.is_dead(mountpoint):
         return (
             f"{mountpoint}: voxofs is already mounted here ({entry.source}); "
-            f"unmount it first with: voxofs umount {mountpoint}"
+            f"unmount it first with: voxofs umount {shlex.quote(mountpoint)}"
         )
     if entry is not None and mounts.is_dead(mountpoint):
         if entry.fs_type == mounts.FS_TYPE:
             return None
         what = f"a dead mount of {entry.fs_type} is in the way"
-        return f"{mountpoint}: {what}; remove it with: umount -l {mountpoint}"
+        return f"{mountpoint}: {what}; remove it with: umount -l {shlex.quote(mountpoint)}"
     try:
         os.listdir(mountpoint)
     except FileNotFoundError:
-        return f"{mountpoint}: the folder to mount on does not exist; make it with: mkdir -p {mountpoint}"
+        remedy = f"make it with: mkdir -p {shlex.quote(mountpoint)}"
+        return f"{mountpoint}: the folder to mount on does not exist; {remedy}"
     except NotADirectoryError:
         return f"{mountpoint}: is not a folder; choose an empty folder to mount on"
     except OSError as error:

@@ -83,12 +83,20 @@ class Reader:
     """One open handle. It belongs to one edition, and fails when that has ended."""
 
     def __init__(
-        self, library: Library, recording: Recording, edition: Edition, *, whole: bool, deadline_s: float
+        self,
+        library: Library,
+        recording: Recording,
+        edition: Edition,
+        *,
+        whole: bool,
+        deadline_s: float,
+        priority: Priority = Priority.READER,
     ) -> None:
         self._library = library
         self._recording = recording
         self.edition = edition
         self._deadline_s = deadline_s
+        self._priority = priority
         window_limit = library.cache.unread_limit_bytes // 4 // BLOCK_BYTES
         self._readahead = Readahead(edition, max(2, min(256, window_limit)), whole=whole)
         self._delivered = 0
@@ -135,7 +143,7 @@ class Reader:
             raise Replaced("the recording was replaced while it was open: open it again to read the new one")
         missing = first + blocks.index(None)
         extent = self._readahead.extent(missing, stop) if self._unasked(missing, stop) else stop
-        self._library.fetch(recording, edition, missing, extent, Priority.READER)
+        self._library.fetch(recording, edition, missing, extent, self._priority)
         try:
             with trio.fail_after(self._deadline_s):
                 for place, block in enumerate(blocks):
@@ -156,8 +164,8 @@ class Reader:
         block = self._library.cache.take(key)
         if block is None:
             # Not there: under way, or so long under way that it has been pushed out again.
-            self._library.fetch(self._recording, self.edition, index, index + 1, Priority.READER)
-            return await self._recording.owed[key].wait()
+            self._library.fetch(self._recording, self.edition, index, index + 1, self._priority)
+            return await self._recording.owed[key].wait(self._priority)
         return block
 
     def _run_ahead(self, stop: int) -> None:

@@ -47,7 +47,7 @@ class Record(msgspec.Struct, rename="camel", gc=False):
     dialed_num: Any = None
     who_answered: Any = None
     instant_s: Any = None
-    """Not the API's: the true instant of the start, seconds since the epoch, set when the record is accepted."""
+    """Not the API's: the instant of the start, seconds since the epoch; set when the record is accepted."""
 
     @property
     def name(self) -> str:

@@ -7,7 +7,7 @@ and work that nobody waits for is not repeated at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import stamina
 import stamina.instrumentation
@@ -38,7 +38,7 @@ def is_overload(status: int | None) -> bool:
 
 def attempts(
     demand: Demand, deadline_s: float, monotonic_s: Callable[[], float]
-) -> stamina._core._RetryContextIterator:
+) -> AsyncIterator[stamina.Attempt]:
     """`async for attempt in attempts(…): with attempt: …`, for idempotent requests only."""
     ends_s = monotonic_s() + deadline_s
 
@@ -50,7 +50,7 @@ def attempts(
             return left_s > 0
         return error.retry_after_s if error.retry_after_s < left_s else False
 
-    return stamina.retry_context(
+    context = stamina.retry_context(
         on=worth_it,
         attempts=_ATTEMPTS,
         timeout=None,
@@ -58,3 +58,4 @@ def attempts(
         wait_max=_LONGEST_WAIT_S,
         wait_jitter=_JITTER_S,
     )
+    return aiter(context)

@@ -175,7 +175,7 @@ def _serve(
     """Build the mount and run its event loop; every failure becomes an outcome."""
     import trio
 
-    from .supervisor import Supervisor
+    from .supervisor import Supervisor, cause_of
 
     supervisors: list[Supervisor] = []
 
@@ -193,7 +193,7 @@ def _serve(
     try:
         trio.run(run)
     except Exception as error:  # the boundary: whatever it is becomes one line and an exit code
-        return _outcome(error, answered=any(supervisor.ready for supervisor in supervisors))
+        return _outcome(cause_of(error), answered=any(supervisor.ready for supervisor in supervisors))
     return Outcome(OK)
 
 

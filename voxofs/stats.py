@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -33,7 +34,7 @@ def read_status(mountpoint: str) -> str:
         if error.errno in (errno.ENOTCONN, errno.ECONNABORTED):
             raise VoxofsError(
                 f"{mountpoint}: the daemon behind this mount is gone; mount it again, or remove it with: "
-                f"voxofs umount {mountpoint}"
+                f"voxofs umount {shlex.quote(mountpoint)}"
             ) from None
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             raise VoxofsError(f"{mountpoint}: is not a mount of voxofs (there is no {STATUS_FILE})") from None

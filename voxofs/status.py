@@ -31,7 +31,8 @@ class Status:
         core = self._core
         ill = [name for name in self._config.tenants if core.health.tenant(name) is not None]
         what = f"in trouble: {', '.join(ill)}" if ill else "well"
-        return f"{len(self._config.tenants)} tenants, {what}; {core.catalog.records} records, {_mib(core.cache.used_bytes)} cached"
+        cached = f"{core.cache.used_bytes / 2**20:.0f} MiB"
+        return f"{len(self._config.tenants)} tenants, {what}; {core.catalog.records} records, {cached} cached"
 
     def facts(self) -> dict[str, Any]:
         """Everything, as plain values."""
@@ -93,7 +94,3 @@ def _failure(failure: Failure) -> dict[str, Any]:
         "at_s": round(failure.at_s, 3),
         "retry_at_s": failure.retry_at_s,
     }
-
-
-def _mib(number: int) -> str:
-    return f"{number / 2**20:.0f} MiB"

@@ -46,6 +46,14 @@ class Served(Protocol):
         raise NotImplementedError
 
 
+def cause_of(error: Exception) -> Exception:
+    """What a nursery's group is about: the one error that voxofs can explain, else its first."""
+    if not isinstance(error, ExceptionGroup):
+        return error
+    leaves = [cause_of(each) for each in error.exceptions]
+    return next((leaf for leaf in leaves if isinstance(leaf, VoxofsError)), leaves[0])
+
+
 class Supervisor:
     """Serves one mount and answers signals meanwhile.
 
@@ -90,7 +98,7 @@ class Supervisor:
                 try:
                     await self._mount.serve(self._mountpoint, on_ready=on_ready)
                 except Exception as error:
-                    failure = error
+                    failure = cause_of(error)
                 nursery.cancel_scope.cancel()
         self._notifier.stopping()
         if failure is not None:

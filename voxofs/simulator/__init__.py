@@ -5,6 +5,7 @@ loopback sockets (the API and the storage are two origins, as in real life) and 
 of voxofs: it follows the vendor's page, not our reading of it.
 
     world    which calls exist: a pure function of (seed, tenant, hour), nothing is kept
+    calls    one call and its record;  central  hours of the wall clock
     tenants  ready-made tenants: demo, acme, bench, big, flood, million; hand-written ones
     audio    MP3 bytes of a call, any range of them without building the rest
     links    signing and verifying of storage links, versions 2 and 4
@@ -16,6 +17,7 @@ of voxofs: it follows the vendor's page, not our reading of it.
 
 from __future__ import annotations
 
+from .calls import Moment, Slot
 from .faults import Fault
 from .log import Entry
 from .process import SimulatorProcess, start_process
@@ -34,8 +36,10 @@ __all__ = [
     "Entry",
     "Fault",
     "FixedTenant",
+    "Moment",
     "Simulator",
     "SimulatorProcess",
+    "Slot",
     "TenantSpec",
     "start_process",
 ]

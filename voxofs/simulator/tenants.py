@@ -8,7 +8,8 @@ from datetime import date
 from random import Random
 
 from .audio import BYTES_PER_S, TAG_BYTES
-from .world import Moment, Slot, TenantSpec
+from .calls import Moment, Slot
+from .world import TenantSpec
 
 
 @dataclass(frozen=True)
