@@ -23,7 +23,7 @@ from .errors import AccessDenied, BadAnswer, NotFound, Unavailable, VoxofsError
 from .gate import Demand, Gate, Priority
 from .health import Meter
 from .http import Answer, HttpClient, origin_of
-from .retry import attempts, is_overload, is_passing
+from .retry import is_overload, is_passing, persistently
 
 _JSON = {b"content-type": b"application/json", b"accept": b"application/json", b"accept-encoding": b"gzip"}
 _SMALL_BODY_BYTES = 2**20
@@ -98,10 +98,12 @@ class VoxoApi:
         limit_bytes: int | None = _SMALL_BODY_BYTES,
     ) -> bytes:
         url = f"{self.base_url}{route}?{urlencode(query, quote_via=quote)}"
-        async for attempt in attempts(demand, self.deadline_s, self.clock.monotonic_s):
-            with attempt:
-                return await self._get_once(url, what, demand, limit_bytes)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        return await persistently(
+            lambda: self._get_once(url, what, demand, limit_bytes),
+            demand,
+            self.deadline_s,
+            self.clock.monotonic_s,
+        )
 
     async def _get_once(self, url: str, what: str, demand: Demand, limit_bytes: int | None) -> bytes:
         """One GET; a 401 has the token renewed and is tried once more before anybody sees it."""

@@ -21,8 +21,7 @@ another task runs: held = sum of held by tenant <= limit, and nobody waits while
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from enum import IntEnum
 
 import trio
@@ -79,6 +78,22 @@ class Demand:
             self.granted.set()
 
 
+class Place:
+    """A place at a gate, held for the length of a block."""
+
+    __slots__ = ("_demand", "_gate")
+
+    def __init__(self, gate: Gate, demand: Demand) -> None:
+        self._gate = gate
+        self._demand = demand
+
+    async def __aenter__(self) -> None:
+        await self._gate.enter(self._demand)
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        self._gate.leave(self._demand)
+
+
 class Gate:
     """At most `limit` requests at once to one origin."""
 
@@ -127,14 +142,10 @@ class Gate:
         """Whether the origin has asked for less and the gate has not grown back."""
         return self.limit < self.most
 
-    @asynccontextmanager
-    async def place(self, demand: Demand) -> AsyncIterator[None]:
-        """Hold a place for one whole request. Raises `Abandoned` where the demand was given up."""
-        await self._enter(demand)
-        try:
-            yield
-        finally:
-            self._leave(demand)
+    def place(self, demand: Demand) -> Place:
+        """`async with gate.place(demand)`: hold a place for one whole request. Raises `Abandoned` where the
+        demand was given up."""
+        return Place(self, demand)
 
     def overloaded(self) -> None:
         """The origin asked for less, or does not keep up: halve, at most once a second."""
@@ -161,7 +172,8 @@ class Gate:
         """Background work leaves a sixteenth to readers, a half where the origin has asked for less."""
         return max(1, self.limit // 2 if self.shrunk else self.limit - max(1, self.limit // 16))
 
-    async def _enter(self, demand: Demand) -> None:
+    async def enter(self, demand: Demand) -> None:
+        """Wait for a place and take it. Raises `Abandoned`."""
         # A newcomer needs no glance at the queues: `_grant` leaves only inadmissible demands in them, and
         # one that is inadmissible at its priority and tenant stays so whatever this newcomer takes.
         if self._admissible(demand.tenant, demand.priority) and not self._waiting_before(demand):
@@ -176,7 +188,7 @@ class Gate:
                 self.unqueue(demand)
                 demand._gate = None
             elif not demand.abandoned:
-                self._leave(demand)
+                self.leave(demand)
             raise
         finally:
             demand.granted = None
@@ -207,7 +219,8 @@ class Gate:
         demand.counted_as_background = demand.priority is not Priority.READER
         self._background += demand.counted_as_background
 
-    def _leave(self, demand: Demand) -> None:
+    def leave(self, demand: Demand) -> None:
+        """Give a place back."""
         self._in_use -= 1
         self._held[demand.tenant] -= 1
         if not self._held[demand.tenant]:

@@ -5,8 +5,8 @@ Above it there are only methods, addresses, header bytes and `VoxofsError`. What
 * A request that is cancelled while it waits inside httpcore for a connection loses its pool's slot for good
   (encode/httpcore#1093). So nothing ever waits there: a transport is chosen that has a connection free, and
   callers hold a place at a `Gate` no larger than all of them together.
-* Each request polls every connection of its pool, so several small transports beat one large one. The first
-  with room is taken, which keeps the same connections warm.
+* Each request polls every connection of its pool, which makes a large pool slow. So every transport has one
+  connection, and the first that is free is taken, which keeps the same connections warm.
 * httpx's logs and exception texts contain whole addresses, query strings and all. Neither leaves this
   module: an error names the origin only.
 """
@@ -14,8 +14,7 @@ Above it there are only methods, addresses, header bytes and `VoxofsError`. What
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
@@ -25,7 +24,6 @@ import httpx
 from . import __version__
 from .errors import BadAnswer, Unavailable
 
-_CONNECTIONS_EACH = 4
 _KEEPALIVE_S = 50.0
 _CONNECT_TIMEOUT_S = 10.0
 _BODY_LIMIT_BYTES = 256 * 2**20
@@ -59,7 +57,7 @@ class Answer:
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The body as it arrives. Raises `Unavailable` where the connection breaks or stalls."""
-        with _translated(self.origin):
+        with _Translated(self.origin):
             async for piece in self._response.stream:  # type: ignore[union-attr]
                 yield piece
 
@@ -67,8 +65,9 @@ class Answer:
         """The whole body, decompressed. Raises `Unavailable`, and `BadAnswer` for one that is too long."""
         parts = []
         total = 0
-        with _translated(self.origin):
-            async for part in self._response.aiter_bytes():
+        compressed = "content-encoding" in self._headers
+        with _Translated(self.origin):
+            async for part in self._response.aiter_bytes() if compressed else self._response.stream:  # type: ignore[union-attr]
                 total += len(part)
                 if total > limit_bytes:
                     raise BadAnswer(
@@ -100,10 +99,55 @@ class Answer:
             return None
 
 
-@dataclass
 class _Transport:
-    connections: httpx.AsyncHTTPTransport
-    room: int
+    """One connection, and whether it is free."""
+
+    __slots__ = ("free", "httpx")
+
+    def __init__(self, transport: httpx.AsyncHTTPTransport) -> None:
+        self.httpx = transport
+        self.free = True
+
+
+class Exchange:
+    """One request and its answer, as an asynchronous context."""
+
+    __slots__ = ("_origin", "_request", "_response", "_timeouts", "_transport")
+
+    def __init__(
+        self,
+        transport: _Transport,
+        origin: str,
+        request: tuple[str, str, list[tuple[bytes, bytes]], bytes | None],
+        timeouts: dict[str, float],
+    ) -> None:
+        self._transport = transport
+        self._origin = origin
+        self._request = request
+        self._timeouts = timeouts
+
+    async def __aenter__(self) -> Answer:
+        method, url, headers, content = self._request
+        self._transport.free = False
+        try:
+            with _Translated(self._origin):
+                request = httpx.Request(
+                    method, url, headers=headers, content=content, extensions={"timeout": self._timeouts}
+                )
+                response = await self._transport.httpx.handle_async_request(request)
+        except BaseException:
+            self._transport.free = True
+            raise
+        response.request = request
+        self._response = response
+        return Answer(self._origin, response.status_code, response.headers, response)
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            with _Translated(self._origin):
+                await self._response.aclose()
+        finally:
+            self._transport.free = True
 
 
 @dataclass
@@ -119,75 +163,65 @@ class HttpClient:
     _transports: list[_Transport] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        left = self.connections
-        while left > 0:
-            room = min(left, _CONNECTIONS_EACH)
-            limits = httpx.Limits(
-                max_connections=room, max_keepalive_connections=room, keepalive_expiry=_KEEPALIVE_S
-            )
-            self._transports.append(
-                _Transport(httpx.AsyncHTTPTransport(verify=self.tls, trust_env=False, limits=limits), room)
-            )
-            left -= room
+        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_KEEPALIVE_S)
+        for _ in range(self.connections):
+            transport = httpx.AsyncHTTPTransport(verify=self.tls, trust_env=False, limits=limits)
+            self._transports.append(_Transport(transport))
         read_s = self.progress_timeout_s
         self._timeouts = {"connect": _CONNECT_TIMEOUT_S, "read": read_s, "write": read_s, "pool": read_s}
 
     @property
     def free(self) -> int:
         """Connections not in use."""
-        return sum(transport.room for transport in self._transports)
+        return sum(transport.free for transport in self._transports)
 
-    @asynccontextmanager
-    async def request(
+    def request(
         self, method: str, url: str, headers: Mapping[bytes, bytes], content: bytes | None = None
-    ) -> AsyncIterator[Answer]:
-        """Send a request; the answer's body is to be read inside the block. Redirects are not followed.
+    ) -> Exchange:
+        """`async with client.request(…) as answer`: send, and read the answer's body inside the block.
 
-        Raises `Unavailable` where no answer comes. The caller must hold a place at a gate.
+        Redirects are not followed. Raises `Unavailable` where no answer comes, `BadAnswer` for an address
+        that is none. The caller must hold a place at a gate.
         """
-        origin = origin_of(url)
-        transport = next((each for each in self._transports if each.room), None)
+        transport = next((each for each in self._transports if each.free), None)
         assert transport is not None, "more requests at once than connections: the gate is too wide"
-        transport.room -= 1
-        try:
-            with _translated(origin):
-                request = httpx.Request(
-                    method,
-                    url,
-                    headers=[(b"user-agent", _USER_AGENT), *headers.items()],
-                    content=content,
-                    extensions={"timeout": self._timeouts},
-                )
-                response = await transport.connections.handle_async_request(request)
-            try:
-                response.request = request
-                yield Answer(origin, response.status_code, response.headers, response)
-            finally:
-                with _translated(origin):
-                    await response.aclose()
-        finally:
-            transport.room += 1
+        fields = [(b"user-agent", _USER_AGENT), *headers.items()]
+        return Exchange(transport, origin_of(url), (method, url, fields, content), self._timeouts)
 
     async def aclose(self) -> None:
         """Close every connection."""
         for transport in self._transports:
-            await transport.connections.aclose()
+            await transport.httpx.aclose()
 
 
-@contextmanager
-def _translated(origin: str) -> Iterator[None]:
-    """httpx's exceptions become ours where they enter; their texts stay behind (they hold addresses)."""
-    try:
-        yield
-    except httpx.ConnectError as error:
-        raise Unavailable(f"cannot connect to {origin} ({_reason(error)}): check the network") from None
-    except httpx.TimeoutException as error:
-        what = "connect" if isinstance(error, httpx.ConnectTimeout) else "make progress"
-        raise Unavailable(f"{origin} did not {what} in time: check the network") from None
-    except (httpx.TransportError, httpx.StreamError) as error:
+class _Translated:
+    """httpx's exceptions become ours where they enter; their texts stay behind (they hold addresses).
+
+    A class, as `Exchange` is: a generator would cost more than what it does, several times a request."""
+
+    __slots__ = ("_origin",)
+
+    def __init__(self, origin: str) -> None:
+        self._origin = origin
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or not isinstance(error, _HTTPX_ERRORS):
+            return
+        origin = self._origin
+        if isinstance(error, httpx.ConnectError):
+            raise Unavailable(f"cannot connect to {origin} ({_reason(error)}): check the network") from None
+        if isinstance(error, httpx.TimeoutException):
+            what = "connect" if isinstance(error, httpx.ConnectTimeout) else "make progress"
+            raise Unavailable(f"{origin} did not {what} in time: check the network") from None
+        if isinstance(error, httpx.InvalidURL | httpx.DecodingError):
+            raise BadAnswer(f"{origin} gave a link or a body that cannot be read: tell the vendor") from None
         raise Unavailable(f"the connection to {origin} broke ({_reason(error)})") from None
-    except (httpx.InvalidURL, httpx.DecodingError):
-        raise BadAnswer(f"{origin} gave a link or a body that cannot be read: tell the vendor") from None
+
+
+_HTTPX_ERRORS = (httpx.TransportError, httpx.StreamError, httpx.InvalidURL, httpx.DecodingError)
 
 
 def _reason(error: BaseException) -> str:

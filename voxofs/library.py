@@ -33,7 +33,7 @@ from .clock import Clock
 from .errors import NotFound, Replaced, Unavailable, VoxofsError
 from .gate import Abandoned, Demand, Priority
 from .record import Record
-from .retry import attempts
+from .retry import persistently
 from .storage import LinkRefused, Storage, Transfer, Version
 
 HEAD_BYTES = BLOCK_BYTES
@@ -260,9 +260,9 @@ class Library:
             while True:
                 reached = fetch.next_byte
                 try:
-                    async for attempt in attempts(fetch.demand, self._deadline_s, self._clock.monotonic_s):
-                        with attempt:
-                            await self._transfer(fetch)
+                    await persistently(
+                        lambda: self._transfer(fetch), fetch.demand, self._deadline_s, self._clock.monotonic_s
+                    )
                     break
                 except Unavailable:
                     if fetch.next_byte == reached or fetch.demand.priority is Priority.PREFETCH:

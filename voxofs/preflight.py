@@ -86,19 +86,17 @@ def dead_mounts(host: Host) -> list[str]:
 
 def mountpoint_problem(mountpoint: str, host: Host) -> str | None:
     """Why nothing can be mounted at this real path, or None. A dead mount of ours is none: `heal`."""
-    entry = mounts.entry_at(mountpoint, mounts.entries(host.mountinfo))
-    if entry is not None and entry.fs_type == mounts.FS_TYPE and not mounts.is_dead(mountpoint):
-        return (
-            f"{mountpoint}: voxofs is already mounted here ({entry.source}); "
-            f"unmount it first with: voxofs umount {shlex.quote(mountpoint)}"
-        )
-    if entry is not None and mounts.is_dead(mountpoint):
+    entry = _entry(mountpoint, host)
+    if entry is not None and entry.fs_type.startswith("fuse"):
+        where, dead = shlex.quote(mountpoint), mounts.is_dead(mountpoint)
         if entry.fs_type == mounts.FS_TYPE:
-            return None
-        what = f"a dead mount of {entry.fs_type} is in the way"
-        return f"{mountpoint}: {what}; remove it with: umount -l {shlex.quote(mountpoint)}"
+            already = f"{mountpoint}: voxofs is already mounted here ({entry.source})"
+            return None if dead else f"{already}; unmount it first with: voxofs umount {where}"
+        if dead:
+            what = f"a dead mount of {entry.fs_type} is in the way"
+            return f"{mountpoint}: {what}; remove it with: umount -l {where}"
     try:
-        os.listdir(mountpoint)
+        _look_into(mountpoint, host)
     except FileNotFoundError:
         remedy = f"make it with: mkdir -p {shlex.quote(mountpoint)}"
         return f"{mountpoint}: the folder to mount on does not exist; {remedy}"
@@ -107,6 +105,20 @@ def mountpoint_problem(mountpoint: str, host: Host) -> str | None:
     except OSError as error:
         return f"{mountpoint}: cannot be read: {error.strerror}"
     return None
+
+
+def _entry(mountpoint: str, host: Host) -> mounts.MountEntry | None:
+    return mounts.entry_at(mountpoint, mounts.entries(host.mountinfo))
+
+
+def _look_into(mountpoint: str, host: Host) -> list[str]:
+    """What is in the folder; nothing where it is an automount's.
+
+    Opening that one asks for the very mount that is being made and would wait for it forever
+    (x-systemd.automount in fstab).
+    """
+    entry = _entry(mountpoint, host)
+    return [] if entry is not None and entry.fs_type == "autofs" else os.listdir(mountpoint)
 
 
 def heal(mountpoint: str, host: Host) -> bool:
@@ -142,6 +154,6 @@ def prepare(mountpoint: str | os.PathLike[str], *, allow_other: bool, host: Host
         # What lies below it could not be seen until now.
         if (problem := mountpoint_problem(path, host)) is not None:
             raise MountFailure(problem)
-    if os.listdir(path):
+    if _look_into(path, host):
         notes.append(f"{path}: is not empty; what is in it stays hidden until the unmount")
     return path, notes

@@ -170,7 +170,8 @@ class Supervisor:
             _log.warning("%s; still serving, a second signal unmounts lazily", message)
             self._notifier.send(f"STATUS=Cannot unmount: {message}")
         except MountFailure as error:
-            _log.error("%s", error)
+            # Also when somebody has already unmounted lazily: what is still open is served to its end.
+            _log.warning("%s; serving what is still open", error)
         else:
             if lazy:
                 _log.info("%s: unmounted lazily, serving what is still open", self._mountpoint)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 from dateutil.relativedelta import relativedelta
 
@@ -82,7 +83,7 @@ class Calendar:
         Raises `NoSuchName` outside the grammar, before `since` and in the future.
         """
         tenant, today = self.tenant(path), self.today()
-        begin, end = _span(path)
+        begin, end = _span(path[:DAY_DEPTH])
         if end <= tenant.since:
             raise NoSuchName(path)
         if begin > today:
@@ -112,9 +113,10 @@ class Calendar:
             raise NoSuchName(path)
 
 
+@lru_cache(maxsize=1024)
 def _span(path: Path) -> tuple[date, date]:
     """The days that the year, month and day in a path cover. Raises `NoSuchName`."""
-    numbers = path[1:DAY_DEPTH]
+    numbers = path[1:]
     if not all(_is_number(name, width) for name, width in zip(numbers, (4, 2, 2), strict=False)):
         raise NoSuchName(path)
     try:
