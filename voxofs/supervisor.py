@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import trio
 
@@ -24,9 +24,6 @@ from .notify import Notifier
 
 _log = logging.getLogger(__name__)
 _STATUS_INTERVAL_S = 10.0
-_ABANDONED: dict[str, Any] = {"abandon_on_cancel": True}
-"""For threads that may outlive the mount. A table, because the stubs of trio-typing, where that is
-installed, hide trio's own types and do not know the name."""
 
 
 class Served(Protocol):
@@ -116,7 +113,7 @@ class Supervisor:
             nursery.start_soon(self._in_thread, self._look_around)
 
     async def _in_thread(self, work: Callable[[], None]) -> None:
-        await trio.to_thread.run_sync(work, **_ABANDONED)
+        await trio.to_thread.run_sync(work, abandon_on_cancel=True)
 
     def _status(self) -> str:
         return f"Serving {self._mountpoint}: {self._mount.status_line()}"
@@ -164,9 +161,11 @@ class Supervisor:
             self._unmount(self._mountpoint, lazy=lazy)
 
         try:
-            await trio.to_thread.run_sync(unmount, **_ABANDONED)
+            await trio.to_thread.run_sync(unmount, abandon_on_cancel=True)
         except MountBusy:
-            message = await trio.to_thread.run_sync(self._busy_message, self._mountpoint, **_ABANDONED)
+            message = await trio.to_thread.run_sync(
+                self._busy_message, self._mountpoint, abandon_on_cancel=True
+            )
             _log.warning("%s; still serving, a second signal unmounts lazily", message)
             self._notifier.send(f"STATUS=Cannot unmount: {message}")
         except MountFailure as error:
