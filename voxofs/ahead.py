@@ -33,9 +33,9 @@ from .library import HEAD_BYTES, WHOLE_BYTES, Fetch, Library, Recording
 
 _NEAR = 16
 """Names that a step may go past, or fall back by, and still be in order."""
-_FIRST_HEADS = 32
+_FIRST_HEADS = 48
 _MOST_HEADS = 192
-_FIRST_WHOLE = 8
+_FIRST_WHOLE = 12
 _WALKS = 32
 _TYPICAL_BYTES = 300_000
 _BUDGET_SHARE = 0.75

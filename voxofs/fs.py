@@ -221,14 +221,16 @@ class FileSystem:
         self, tenant: TenantKey, key: FolderKey, hour: Hour, index: int, *, crawler: bool
     ) -> Attributes:
         recording = self._library.recording(tenant, hour.records[index])
-        if not crawler:
-            self._ahead.looked_up(key, tenant, hour, index, waits=recording.edition is None)
-        edition = recording.edition
-        if edition is None:
-            whole = not crawler and self._ahead.expects_whole(key)
-            edition = await self._library.probe(
-                recording, extent_bytes=WHOLE_BYTES if whole else HEAD_BYTES, priority=_priority(crawler)
-            )
+        waits = recording.edition is None
+        try:
+            if waits:  # first this one, then those that may follow
+                whole = not crawler and self._ahead.expects_whole(key)
+                extent_bytes = WHOLE_BYTES if whole else HEAD_BYTES
+                self._library.begin_probe(recording, _priority(crawler), extent_bytes)
+        finally:
+            if not crawler:
+                self._ahead.looked_up(key, tenant, hour, index, waits=waits)
+        edition = recording.edition or await self._library.probe(recording, priority=_priority(crawler))
         return recording_attributes(hour.records[index], edition)
 
     async def _find(

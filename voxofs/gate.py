@@ -6,8 +6,10 @@ of service decides how fast a mount feels, so the gate, not the connection pool,
 * a reader who waits goes before readahead, and readahead before prefetch;
 * background work never takes the last places, so that a reader finds one free;
 * within one priority the tenants take turns, and while several are configured none may hold more than
-  three times what is still free: one whose requests hang delays no other (the dynamic threshold of
-  Choudhury and Hahne, 1998);
+  seven times what it leaves free: one whose requests hang delays no other (the dynamic threshold of
+  Choudhury and Hahne, 1998). For background work it is five times, so that the tenant's own readers find
+  a place, too;
+* within that, what was asked for first goes first, whatever order the tasks happen to run in;
 * the limit halves when the origin says that it is too much, and grows back with every success (additive
   increase, multiplicative decrease).
 
@@ -23,12 +25,14 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from enum import IntEnum
+from itertools import count
 
 import trio
 
 _SHRINK = 0.5
 _SHRINK_PAUSE_S = 1.0
-_FREE_MULTIPLE = 3
+_FREE_MULTIPLES = (7, 5, 5)
+"""By priority."""
 
 
 class Priority(IntEnum):
@@ -46,11 +50,13 @@ class Abandoned(Exception):
 class Demand:
     """A place in line for one piece of work. May pass several gates, one after another."""
 
-    __slots__ = ("_gate", "abandoned", "counted_as_background", "granted", "priority", "tenant")
+    __slots__ = ("_gate", "abandoned", "age", "counted_as_background", "granted", "priority", "tenant")
+    _ages = count()
 
     def __init__(self, tenant: str, priority: Priority) -> None:
         self.tenant = tenant
         self.priority = priority
+        self.age = next(self._ages)
         self.abandoned = False
         self.counted_as_background = False
         self.granted: trio.Event | None = None
@@ -62,12 +68,10 @@ class Demand:
     def raise_to(self, priority: Priority) -> None:
         """Somebody more important waits for this now."""
         if priority < self.priority:
-            gate = self._gate
-            if gate is not None:
-                gate.unqueue(self)
-            self.priority = priority
-            if gate is not None:
-                gate.queue(self)
+            if self._gate is not None:
+                self._gate.raise_to(self, priority)
+            else:
+                self.priority = priority
 
     def abandon(self) -> None:
         """Give up work that nobody waits for, unless it is already being served."""
@@ -115,9 +119,10 @@ class Gate:
         self._held: Counter[str] = Counter()
         self._in_use = 0
         self._background = 0
-        self._waiting: tuple[OrderedDict[str, OrderedDict[Demand, None]], ...] = tuple(
+        self._waiting: tuple[OrderedDict[str, dict[int, Demand]], ...] = tuple(
             OrderedDict() for _ in Priority
         )
+        """By priority, by tenant in turn, by age."""
 
     def __repr__(self) -> str:
         return f"<Gate {self.name} {self._in_use}/{self.limit} in use, {self.waiting} waiting>"
@@ -163,7 +168,7 @@ class Gate:
         free = self.limit - self._in_use
         if free <= 0:
             return False
-        if self._share_fairly and self._held[tenant] >= _FREE_MULTIPLE * free:
+        if self._share_fairly and 0 < self._held[tenant] >= _FREE_MULTIPLES[priority] * (free - 1):
             return False
         return priority is Priority.READER or self._background < self._background_limit
 
@@ -174,14 +179,17 @@ class Gate:
 
     async def enter(self, demand: Demand) -> None:
         """Wait for a place and take it. Raises `Abandoned`."""
-        # A newcomer needs no glance at the queues: `_grant` leaves only inadmissible demands in them, and
-        # one that is inadmissible at its priority and tenant stays so whatever this newcomer takes.
-        if self._admissible(demand.tenant, demand.priority) and not self._waiting_before(demand):
+        background = demand.priority is not Priority.READER
+        if not background and self._admissible(demand.tenant, demand.priority) and not self._waiting[0]:
             self._take(demand)
             return
         demand.granted = trio.Event()
-        self.queue(demand)
+        self._queue(demand)
         try:
+            if background:
+                # Work that was begun together comes here in no order: let all of it queue up first.
+                await trio.lowlevel.checkpoint()
+            self._grant()
             await demand.granted.wait()
         except BaseException:
             if demand._gate is self:
@@ -195,20 +203,22 @@ class Gate:
         if demand.abandoned:
             raise Abandoned
 
-    def _waiting_before(self, demand: Demand) -> bool:
-        return any(self._waiting[p].get(demand.tenant) for p in Priority if p <= demand.priority)
-
-    def queue(self, demand: Demand) -> None:
-        """Put a demand at the end of its tenant's line and serve whoever is next."""
-        demand._gate = self
-        self._waiting[demand.priority].setdefault(demand.tenant, OrderedDict())[demand] = None
+    def raise_to(self, demand: Demand, priority: Priority) -> None:
+        """Move a demand to a more urgent line and serve whoever is next."""
+        self.unqueue(demand)
+        demand.priority = priority
+        self._queue(demand)
         self._grant()
+
+    def _queue(self, demand: Demand) -> None:
+        demand._gate = self
+        self._waiting[demand.priority].setdefault(demand.tenant, {})[demand.age] = demand
 
     def unqueue(self, demand: Demand) -> None:
         """Take a demand out of line."""
         tenants = self._waiting[demand.priority]
         line = tenants[demand.tenant]
-        del line[demand]
+        del line[demand.age]
         if not line:
             del tenants[demand.tenant]
 
@@ -241,5 +251,5 @@ class Gate:
             for tenant, line in tenants.items():
                 if self._admissible(tenant, priority):
                     tenants.move_to_end(tenant)
-                    return next(iter(line))
+                    return line[min(line)]
         return None
