@@ -141,6 +141,8 @@ class FileSystem:
         if len(path) < DAY_DEPTH:
             names = self._calendar.names(path)
             return Folders([(name, self._folder((*path, name), KNOWN_TTL_S)) for name in names])
+        if len(path) > HOUR_DEPTH:
+            raise NoSuchName(path)
         self._calendar.check_leaf(path)
         tenant, day = self._calendar.tenant(path), self._calendar.day(path)
         with self._bounded(path, "listing"):
@@ -148,7 +150,10 @@ class FileSystem:
         if len(path) == DAY_DEPTH:
             names = window.hours_of(day)
             return Folders([(name, self._folder((*path, name), KNOWN_TTL_S)) for name in names])
-        return Recordings(self._library, tenant, window.hours.get((day, path[4])) or Hour({}))
+        hour = window.hours.get((day, path[4]))
+        if hour is None:
+            raise NoSuchName(path, KNOWN_TTL_S if window.settled else self._left_s(window.fresh_until_s))
+        return Recordings(self._library, tenant, hour)
 
     async def open(self, path: Path, *, crawler: bool = False) -> Handle:
         """Open a recording, or the status file. Raises `NoSuchName`, and what requests raise."""

@@ -320,17 +320,19 @@ class Library:
         if fetch.edition is None:
             self._open(fetch, transfer.version)
         skip = fetch.next_byte - transfer.begins  # a server that ignores ranges begins at 0
-        async with aclosing(transfer.pieces()) as pieces:
-            # Read to the end of the body even when every block is complete: only then is the connection
-            # free for the next request. A body that was not asked for is cut off instead.
-            async for piece in pieces:
-                if skip >= len(piece):
-                    skip -= len(piece)
-                    continue
-                self._cut(fetch, memoryview(piece)[skip:])
-                skip = 0
-                if fetch.next_byte >= fetch.stop_byte and transfer.ends - fetch.stop_byte > _DRAIN_BYTES:
-                    break
+        # Read to the end of the body even when every block is complete: only then is the connection free for
+        # the next request. A body that was not asked for is cut off instead, by cancellation, which unlike
+        # `break` ends every generator down to the socket.
+        with trio.CancelScope() as enough:
+            async with aclosing(transfer.pieces()) as pieces:
+                async for piece in pieces:
+                    if skip >= len(piece):
+                        skip -= len(piece)
+                        continue
+                    self._cut(fetch, memoryview(piece)[skip:])
+                    skip = 0
+                    if fetch.next_byte >= fetch.stop_byte and transfer.ends - fetch.stop_byte > _DRAIN_BYTES:
+                        enough.cancel()
 
     def _open(self, fetch: Fetch, version: Version) -> None:
         """A probe has learned what the recording consists of."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from .errors import AccessDenied, BadAnswer, NotFound, Replaced, Unavailable, VoxofsError
@@ -56,9 +56,10 @@ class Transfer:
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The bytes as they arrive. May stop short without an error: count them."""
-        async for piece in self.answer.pieces():
-            self.meter.add_bytes("storage", len(piece))
-            yield piece
+        async with aclosing(self.answer.pieces()) as pieces:
+            async for piece in pieces:
+                self.meter.add_bytes("storage", len(piece))
+                yield piece
 
 
 @dataclass
