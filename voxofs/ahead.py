@@ -129,13 +129,15 @@ class Ahead:
         walk.refresh(hour)
         if index == walk.last:
             return
+        frontier, by_start = walk.frontier, walk.by_start
         if not walk.goes_to(index):
             self._drop(walk)
             self._begin(key, hour, index)
             return
         if walk.frontier == len(hour) - 1:
             self._legacy = (walk.score, self._clock.monotonic_s())
-        self._ask(walk, tenant)
+        if walk.frontier > frontier or walk.by_start is not by_start:
+            self._ask(walk, tenant)
 
     def opened(self, key: FolderKey, tenant: TenantKey, hour: Hour, index: int, *, waits: bool) -> None:
         """Somebody opens a recording. The first of a folder may go on with what was done in the last one."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import trio
 
@@ -19,7 +19,7 @@ from .central import api_text
 from .clock import Clock
 from .config import Api
 from .credentials import Credentials
-from .errors import AccessDenied, BadAnswer, NotFound, Unavailable, VoxofsError
+from .errors import AccessDenied, BadAnswer, DeadlineExceeded, NotFound, Unavailable, VoxofsError
 from .gate import Demand, Gate, Priority
 from .health import Meter
 from .http import Answer, HttpClient, origin_of
@@ -75,7 +75,7 @@ class VoxoApi:
             route, {"tenantId": str(tenant_id), "start": start}, f"the link of {unique_id}", demand
         )
         uri = _field(body, "uri", self.origin)
-        if urlsplit(uri).scheme == "http" and self.origin.startswith("https:"):
+        if origin_of(uri).startswith("http:") and self.origin.startswith("https:"):
             raise BadAnswer(
                 f"{self.origin} gave an unencrypted link; recordings are not fetched in the clear"
             )
@@ -139,7 +139,7 @@ class VoxoApi:
         status = answer.status
         said = f"{self.origin} answered {status} for {what}"
         if is_passing(status):
-            wait_s = answer.retry_after_s(self.clock.wall_s())
+            wait_s = answer.retry_after_s(None)
             return Unavailable(f"{said}: it may pass, try again", status=status, retry_after_s=wait_s)
         if status == 401:
             return AccessDenied(f"{said}: the token is not valid; provide a fresh one", status=status)
@@ -160,7 +160,7 @@ class VoxoApi:
         content = json.dumps({"strategy": "local", "email": email, "password": password}).encode()
         demand = Demand("", Priority.READER)
         self.meter.count("sign_ins")
-        with trio.fail_after(self.deadline_s):
+        with trio.move_on_after(self.deadline_s):
             async with (
                 self.gate.place(demand),
                 self.http.request("POST", f"{self.base_url}/authentication", _JSON, content) as answer,
@@ -173,6 +173,7 @@ class VoxoApi:
                 return _field(
                     await self._body(answer, "the sign-in", _SMALL_BODY_BYTES), "accessToken", self.origin
                 )
+        raise DeadlineExceeded(f"{self.origin} did not answer the sign-in within {self.deadline_s:g} s")
 
 
 def _field(body: bytes, name: str, origin: str) -> str:

@@ -25,7 +25,7 @@ from .api import VoxoApi
 from .central import CentralTime, window_bounds, window_days, window_of
 from .clock import Clock
 from .config import Cache
-from .errors import DeadlineExceeded, Unavailable, VoxofsError
+from .errors import BadAnswer, DeadlineExceeded, Unavailable, VoxofsError
 from .flight import SingleFlight
 from .gate import Demand, Priority
 from .record import Record, accept, decode_report
@@ -188,7 +188,7 @@ class Catalog:
         try:
             with trio.fail_after(self._deadline_s):
                 window = await self._request(tenant, number, demand)
-        except (Unavailable, trio.TooSlowError) as error:
+        except (Unavailable, BadAnswer, trio.TooSlowError) as error:
             failure = _too_slow(tenant, self._deadline_s) if isinstance(error, trio.TooSlowError) else error
             known = self._windows.get(key)
             if known is None:

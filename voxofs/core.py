@@ -26,7 +26,7 @@ from .config import Config
 from .errors import VoxofsError
 from .fs import FileSystem
 from .gate import Gate
-from .health import Health, Meter
+from .health import REFRESH, Health, Meter
 from .http import HttpClient
 from .library import Library
 from .storage import Storage
@@ -139,12 +139,12 @@ class _Reports:
     def stale(self, tenant: TenantKey, window: int, error: VoxofsError, retry_in_s: float) -> None:
         """An old listing is shown because a new one cannot be had."""
         for path in _day_paths(tenant, window):
-            self._health.failed(path, "refresh", error, retry_in_s)
+            self._health.failed(path, REFRESH, error, retry_in_s)
 
     def fresh(self, tenant: TenantKey, window: int) -> None:
         """A listing is as it should be."""
         for path in _day_paths(tenant, window):
-            self._health.recovered(path)
+            self._health.refreshed(path)
 
 
 def _days(window: int) -> str:

@@ -57,6 +57,8 @@ class Unavailable(VoxofsError):
     ) -> None:
         super().__init__(message, status=status)
         self.retry_after_s = retry_after_s
+        self.exhausted = False
+        """It has been tried as often as makes sense: nobody further up need try again."""
 
 
 class BadAnswer(VoxofsError):

@@ -7,13 +7,16 @@ its waiters decides how urgent it is.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 import trio
 
-from .errors import Unavailable, VoxofsError
+from .errors import BadAnswer, Unavailable, VoxofsError
 from .gate import Abandoned, Demand, Priority
+
+log = logging.getLogger(__name__)
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -42,8 +45,8 @@ class Flight(Generic[T]):
 
     async def wait(self, priority: Priority) -> T:
         """The result, or the error that the work ended with."""
-        self.demand.raise_to(priority)
-        await self._done.wait()
+        with self.demand.waited_for(priority):
+            await self._done.wait()
         if self._error is not None:
             raise self._error.with_traceback(None)
         return self._result  # type: ignore[return-value]
@@ -81,6 +84,12 @@ class SingleFlight(Generic[K, T]):
         except Abandoned:
             del self._flights[key]
             flight.crash(Unavailable("the request was given up before it was sent: try again"))
+        except Exception as error:
+            log.exception("a defect in voxofs ended a request")
+            del self._flights[key]
+            flight.crash(
+                BadAnswer(f"voxofs could not handle an answer ({type(error).__name__}): see its log")
+            )
         except BaseException:
             del self._flights[key]
             flight.crash(Unavailable("voxofs is being unmounted"))

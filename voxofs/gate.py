@@ -23,7 +23,8 @@ another task runs: held = sum of held by tenant <= limit, and nobody waits while
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from itertools import count
 
@@ -48,14 +49,25 @@ class Abandoned(Exception):
 
 
 class Demand:
-    """A place in line for one piece of work. May pass several gates, one after another."""
+    """A place in line for one piece of work, and who waits for that. May pass several gates in turn."""
 
-    __slots__ = ("_gate", "abandoned", "age", "counted_as_background", "granted", "priority", "tenant")
+    __slots__ = (
+        "_gate",
+        "abandoned",
+        "age",
+        "counted_as_background",
+        "granted",
+        "priority",
+        "tenant",
+        "waiters",
+    )
     _ages = count()
 
     def __init__(self, tenant: str, priority: Priority) -> None:
         self.tenant = tenant
         self.priority = priority
+        self.waiters = 0
+        """Tasks that wait for the result; without any, a failure is not worth another try."""
         self.age = next(self._ages)
         self.abandoned = False
         self.counted_as_background = False
@@ -63,10 +75,22 @@ class Demand:
         self._gate: Gate | None = None
 
     def __repr__(self) -> str:
-        return f"<Demand {self.tenant} {self.priority.name} {'waiting' if self._gate else 'moving'}>"
+        state = "waiting" if self._gate else "moving"
+        return f"<Demand {self.tenant} {self.priority.name} {state}, {self.waiters} waiters>"
+
+    @contextmanager
+    def waited_for(self, priority: Priority) -> Iterator[None]:
+        """Somebody waits for the result inside this block. The last to leave takes an unserved demand along."""
+        self.waiters += 1
+        self.raise_to(priority)
+        try:
+            yield
+        finally:
+            self.waiters -= 1
+            self.abandon()
 
     def raise_to(self, priority: Priority) -> None:
-        """Somebody more important waits for this now."""
+        """Somebody more important needs this now."""
         if priority < self.priority:
             if self._gate is not None:
                 self._gate.raise_to(self, priority)
@@ -75,7 +99,7 @@ class Demand:
 
     def abandon(self) -> None:
         """Give up work that nobody waits for, unless it is already being served."""
-        if self.priority is Priority.PREFETCH and self._gate is not None and self.granted is not None:
+        if not self.waiters and self._gate is not None and self.granted is not None:
             self.abandoned = True
             self._gate.unqueue(self)
             self._gate = None
@@ -183,6 +207,17 @@ class Gate:
         if not background and self._admissible(demand.tenant, demand.priority) and not self._waiting[0]:
             self._take(demand)
             return
+        while True:
+            await self._wait(demand, background=background)
+            if not demand.abandoned:
+                return
+            demand.abandoned = False
+            if not demand.waiters:
+                raise Abandoned
+            background = False  # somebody has begun to wait for it between `abandon` and now
+
+    async def _wait(self, demand: Demand, *, background: bool) -> None:
+        """Stand in line until granted or given up."""
         demand.granted = trio.Event()
         self._queue(demand)
         try:
@@ -200,8 +235,6 @@ class Gate:
             raise
         finally:
             demand.granted = None
-        if demand.abandoned:
-            raise Abandoned
 
     def raise_to(self, demand: Demand, priority: Priority) -> None:
         """Move a demand to a more urgent line and serve whoever is next."""

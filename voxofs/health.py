@@ -19,6 +19,8 @@ from .errors import VoxofsError
 
 log = logging.getLogger(__name__)
 
+REFRESH = "refresh"
+"""The operation that brings a newer listing where an older one is shown meanwhile."""
 _KEPT = 20
 _KEPT_PATHS = 1_000
 _SAME_PROBLEM_S = 60.0
@@ -101,18 +103,37 @@ class Health:
         return failure
 
     def recovered(self, path: str) -> None:
-        """This path works (again), and with it the folders that had no other failure since."""
-        if path in self._by_path:
-            for place in _upwards(path):
-                failure = self._by_path.get(place)
-                if failure is not None and (failure.path == path or place == path):
-                    del self._by_path[place]
-        if self._by_tenant:
-            self._by_tenant.pop(_tenant(path), None)
+        """This path works (again), and with it the folders that had no other failure since. That a listing
+        can be shown does not mean that it is fresh: see `refreshed`."""
+        failure = self._by_path.get(path)
+        if failure is not None and failure.operation != REFRESH:
+            self._clear(path, failure)
+        failure = self._by_tenant.get(_tenant(path))
+        if failure is not None and failure.operation != REFRESH:
+            del self._by_tenant[_tenant(path)]
+
+    def refreshed(self, path: str) -> None:
+        """A day's listing is what the API says now."""
+        failure = self._by_path.get(path)
+        if failure is not None and failure.operation == REFRESH:
+            self._clear(path, failure)
+            if self._by_tenant.get(_tenant(path)) is failure:
+                del self._by_tenant[_tenant(path)]
 
     def failure_at(self, path: str) -> Failure | None:
-        """What failed last at this path, or below it."""
-        return self._by_path.get(path)
+        """What failed last at this path or below it, or why the listing that it stands in is stale."""
+        failure = self._by_path.get(path)
+        if failure is None:
+            above = (self._by_path.get(place) for place in _upwards(path)[1:])
+            failure = next((each for each in above if each is not None and each.operation == REFRESH), None)
+            if failure is not None and not path.startswith(failure.path):
+                failure = None
+        return failure
+
+    def _clear(self, path: str, failure: Failure) -> None:
+        for place in _upwards(path):
+            if self._by_path.get(place) is failure:
+                del self._by_path[place]
 
     def tenant(self, name: str) -> Failure | None:
         """The tenant's last failure, None while it is well."""

@@ -86,24 +86,25 @@ class Answer:
     @property
     def date_s(self) -> float | None:
         """The server's clock, from the Date header: seconds since the epoch."""
-        try:
-            return parsedate_to_datetime(self._headers["date"]).timestamp()
-        except (KeyError, ValueError):
-            return None
+        return _instant_s(self.header("date"))
 
-    def retry_after_s(self, wall_s: float) -> float | None:
-        """What Retry-After asks for, in seconds from now (RFC 9110, 10.2.3)."""
+    def retry_after_s(self, wall_s: float | None) -> float | None:
+        """What Retry-After asks for, in seconds (RFC 9110, 10.2.3). A date counts from `wall_s`; without
+        that, from the server's own clock."""
         said = self.header("retry-after")
-        if said is None:
-            return None
-        try:
-            return max(0.0, float(said))
-        except ValueError:
-            pass
-        try:
-            return max(0.0, parsedate_to_datetime(said).timestamp() - wall_s)
-        except ValueError:
-            return None
+        if said is not None and said.isascii() and said.isdigit() and len(said) < 9:
+            return float(said)
+        until_s = _instant_s(said)
+        now_s = self.date_s if wall_s is None else wall_s
+        return None if until_s is None or now_s is None else max(0.0, until_s - now_s)
+
+
+def _instant_s(http_date: str | None) -> float | None:
+    """An HTTP date (RFC 9110, 5.6.7) as seconds since the epoch; None for what is none."""
+    try:
+        return parsedate_to_datetime(http_date or "").timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError, OSError):
+        return None
 
 
 class _Transport:
@@ -235,6 +236,8 @@ def _reason(error: BaseException) -> str:
     """The system's own words for a failure, looked for along the chain of causes; never an address."""
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"certificate: {cause.verify_message}"
         if isinstance(cause, OSError) and cause.strerror:

@@ -18,6 +18,7 @@ No await lies between reading these tables and changing them: recordings, owed b
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import aclosing
@@ -30,11 +31,13 @@ from .api import VoxoApi
 from .cache import BLOCK_BYTES, BlockCache, BlockKey
 from .catalog import TenantKey
 from .clock import Clock
-from .errors import NotFound, Replaced, Unavailable, VoxofsError
+from .errors import BadAnswer, NotFound, Replaced, Unavailable, VoxofsError
 from .gate import Abandoned, Demand, Priority
 from .record import Record
 from .retry import persistently
 from .storage import LinkRefused, Storage, Transfer, Version
+
+log = logging.getLogger(__name__)
 
 HEAD_BYTES = BLOCK_BYTES
 """What a probe asks for when only the size is wanted: the part that every tool reads next comes with it."""
@@ -68,23 +71,20 @@ class Edition:
 class Owed:
     """A block that is under way, and who waits for it."""
 
-    __slots__ = ("block", "error", "fetch", "ready", "waiters")
+    __slots__ = ("awaited", "block", "error", "fetch", "ready")
 
     def __init__(self, fetch: Fetch) -> None:
         self.fetch = fetch
         self.ready = trio.Event()
-        self.waiters = 0
+        self.awaited = False
         self.block: bytes | None = None
         self.error: VoxofsError | None = None
 
     async def wait(self, priority: Priority) -> bytes:
         """The block, as soon as it is complete. Raises what the fetch ended with."""
-        self.fetch.demand.raise_to(priority)
-        self.waiters += 1
-        try:
+        self.awaited = True
+        with self.fetch.demand.waited_for(priority):
             await self.ready.wait()
-        finally:
-            self.waiters -= 1
         if self.error is not None:
             raise self.error.with_traceback(None)
         assert self.block is not None
@@ -193,8 +193,8 @@ class Library:
         """
         while recording.edition is None:
             fetch = self.begin_probe(recording, priority, extent_bytes)
-            fetch.demand.raise_to(priority)
-            await fetch.opened.wait()
+            with fetch.demand.waited_for(priority):
+                await fetch.opened.wait()
             if fetch.error is not None:
                 raise fetch.error.with_traceback(None)
         return recording.edition
@@ -255,7 +255,7 @@ class Library:
             fetch.recording.owed[edition.serial, index] = Owed(fetch)
 
     async def _run(self, fetch: Fetch) -> None:
-        """Fetch until nothing is owed. A try that made progress earns a fresh round of tries."""
+        """Fetch until nothing is owed. A round of tries that made progress earns another."""
         try:
             while True:
                 reached = fetch.next_byte
@@ -265,13 +265,17 @@ class Library:
                     )
                     break
                 except Unavailable:
-                    if fetch.next_byte == reached or fetch.demand.priority is Priority.PREFETCH:
+                    if fetch.next_byte == reached or not fetch.demand.waiters:
                         raise
             self._end(fetch, None)
         except VoxofsError as error:
             self._end(fetch, error)
         except Abandoned:
             self._end(fetch, Unavailable("the request was given up before it was sent: try again"))
+        except Exception as error:
+            log.exception("a defect in voxofs ended a fetch of %s", fetch.recording.record.unique_id)
+            told = f"voxofs could not handle an answer ({type(error).__name__}): see its log"
+            self._end(fetch, BadAnswer(told))
         except BaseException:
             self._end(fetch, Unavailable("voxofs is being unmounted"))
             raise
@@ -296,7 +300,23 @@ class Library:
         self.fetches -= 1
 
     async def _transfer(self, fetch: Fetch) -> None:
-        """One GET, or two where the link turned out to be dead. Raises `Unavailable` if it stopped short."""
+        """GETs until nothing is owed: one that brought something and broke is continued at once, as long as
+        somebody waits. Raises `Unavailable` where one brought nothing."""
+        while True:
+            reached = fetch.next_byte
+            try:
+                await self._transfer_once(fetch)
+                if fetch.next_byte >= fetch.stop_byte:
+                    return
+                raise Unavailable(
+                    f"the transfer of {fetch.recording.record.unique_id} stopped short: try again"
+                )
+            except Unavailable:
+                if fetch.next_byte == reached or not fetch.demand.waiters:
+                    raise
+
+    async def _transfer_once(self, fetch: Fetch) -> None:
+        """One GET, or two where the link turned out to be dead."""
         version = None if fetch.edition is None else fetch.edition.version
         for renewed in (False, True):
             link = await self._lease(fetch.recording, fetch.demand)
@@ -312,8 +332,6 @@ class Library:
                     fetch.recording.lease = None
                 if renewed:
                     raise
-        if fetch.next_byte < fetch.stop_byte:
-            raise Unavailable(f"the transfer of {fetch.recording.record.unique_id} stopped short: try again")
 
     async def _receive(self, fetch: Fetch, transfer: Transfer) -> None:
         """Cut the bytes into blocks as they arrive."""
@@ -358,7 +376,7 @@ class Library:
                 fetch.parts.clear()
                 key = (fetch.edition.serial, index)
                 owed = fetch.recording.owed.pop(key)
-                self.cache.put(key, block, awaited=owed.waiters > 0)
+                self.cache.put(key, block, awaited=owed.awaited)
                 owed.block = block
                 owed.ready.set()
 

@@ -2,7 +2,8 @@
 
 Only `Unavailable` is worth another try: connections that fail, 408, 425, 429, 5xx, SlowDown, short bodies.
 The waits grow exponentially with jitter; a `Retry-After` replaces them; no try begins after the deadline,
-and work that nobody waits for is not repeated at all.
+and work that nobody waits for (any more) is not repeated at all. What was tried to its end at one place is
+not tried again at another.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import stamina
 import stamina.instrumentation
 
 from .errors import Unavailable
-from .gate import Demand, Priority
+from .gate import Demand
 
 T = TypeVar("T")
 
@@ -45,34 +46,44 @@ async def persistently(
     """The result of an idempotent request, tried again where that makes sense. Raises what the last try did.
 
     The first try is made by hand: it nearly always succeeds, and the library's machinery costs as much as a
-    tenth of the request.
+    tenth of the request. The deadline counts from its failure.
     """
-    ends_s = monotonic_s() + deadline_s
+    failure: Unavailable | None = None
+    try:
+        return await work()
+    except Unavailable as error:
+        failure = error
+    try:
+        async for attempt in stamina.retry_context(
+            on=_worth_it(demand, monotonic_s() + deadline_s, monotonic_s),
+            attempts=_ATTEMPTS,
+            timeout=None,
+            wait_initial=_FIRST_WAIT_S,
+            wait_max=_LONGEST_WAIT_S,
+            wait_jitter=_JITTER_S,
+        ):
+            with attempt:
+                if failure is not None:
+                    first, failure = failure, None
+                    raise first
+                return await work()
+    except Unavailable as error:
+        error.exhausted = True
+        raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def worth_it(error: Exception) -> bool | float:
-        if not isinstance(error, Unavailable) or demand.priority is Priority.PREFETCH:
+
+def _worth_it(
+    demand: Demand, ends_s: float, monotonic_s: Callable[[], float]
+) -> Callable[[Exception], bool | float]:
+    """Whether a failure is worth another try, or how long to wait before it."""
+
+    def decide(error: Exception) -> bool | float:
+        if not isinstance(error, Unavailable) or error.exhausted or not demand.waiters:
             return False
         left_s = ends_s - monotonic_s()
         if error.retry_after_s is None:
             return left_s > 0
         return error.retry_after_s if error.retry_after_s < left_s else False
 
-    failure: Unavailable | None = None
-    try:
-        return await work()
-    except Unavailable as error:
-        failure = error
-    async for attempt in stamina.retry_context(
-        on=worth_it,
-        attempts=_ATTEMPTS,
-        timeout=None,
-        wait_initial=_FIRST_WAIT_S,
-        wait_max=_LONGEST_WAIT_S,
-        wait_jitter=_JITTER_S,
-    ):
-        with attempt:
-            if failure is not None:
-                first, failure = failure, None
-                raise first
-            return await work()
-    raise AssertionError("unreachable: the last attempt returns or raises")
+    return decide

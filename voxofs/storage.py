@@ -17,8 +17,11 @@ from .health import Meter
 from .http import Answer, HttpClient
 from .retry import is_overload, is_passing
 
-_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+)")
+_CONTENT_RANGE = re.compile(r"bytes (?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18})")
 _ERROR_BODY_BYTES = 65_536
+_NOT_AUDIO = frozenset(
+    {"text/html", "application/xhtml+xml", "application/json", "application/xml", "text/xml"}
+)
 _CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,60})</Code>")
 
 
@@ -96,6 +99,12 @@ class Storage:
                 raise
 
     async def _accept(self, answer: Answer, first: int, known: Version | None) -> Transfer:
+        media = (answer.header("content-type") or "").partition(";")[0].strip().lower()
+        if answer.status in (200, 206) and media in _NOT_AUDIO:
+            raise BadAnswer(
+                f"{answer.origin} answered {media} where audio was due: is a proxy or a login page in between?",
+                status=answer.status,
+            )
         if answer.status == 206:
             begins, ends, size = _content_range(answer)
             if begins != first:
@@ -122,7 +131,7 @@ async def _refusal(answer: Answer) -> VoxofsError:
     code = _CODE.search(await answer.body(_ERROR_BODY_BYTES))
     said = f"{answer.origin} answered {status}" + (f" {code[1].decode()}" if code else "")
     if is_passing(status):
-        wait_s = answer.retry_after_s(0.0) if (answer.header("retry-after") or "").isdigit() else None
+        wait_s = answer.retry_after_s(None)
         return Unavailable(f"{said}: it may pass, try again", status=status, retry_after_s=wait_s)
     if status == 412:
         return _replaced()
@@ -153,7 +162,7 @@ def _content_range(answer: Answer) -> tuple[int, int, int]:
 
 def _content_length(answer: Answer) -> int:
     length = answer.header("content-length") or ""
-    if not length.isdigit():
+    if not (length.isascii() and length.isdigit() and len(length) <= 18):
         raise BadAnswer(
             f"{answer.origin} does not tell the recording's size (Content-Length): tell its operator"
         )
@@ -162,7 +171,7 @@ def _content_length(answer: Answer) -> int:
 
 def _strong(etag: str | None) -> str | None:
     """Only strong tags take part in If-Match (RFC 9110, 13.1.1)."""
-    return etag if etag is not None and etag.startswith('"') else None
+    return etag if etag is not None and etag.startswith('"') and etag.isascii() else None
 
 
 def _both_and_unequal(one: str | None, other: str | None) -> bool:
