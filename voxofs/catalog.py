@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 import trio
+from cachetools import Cache as TableWithoutOrder
 from cachetools import LRUCache
 
 from .api import VoxoApi
@@ -167,8 +168,9 @@ class Catalog:
         return window
 
     def known(self, tenant: TenantKey, day: date) -> Window | None:
-        """The window that holds a day, as far as it is in memory; never a request."""
-        return self._windows.get((tenant.name, window_of(day)))
+        """The window that holds a day, as far as it is in memory; does not count as use."""
+        key = (tenant.name, window_of(day))
+        return TableWithoutOrder.__getitem__(self._windows, key) if key in self._windows else None
 
     def drop_live(self) -> None:
         """Ask for every window that is not settled when it is next wanted (SIGHUP)."""

@@ -226,9 +226,7 @@ def _mount_helper(argv: Sequence[str]) -> int:
     is_file = "/" in source or source.endswith(".toml")
     config = _load(Path(source) if is_file and "config" not in words else None, words)
     if not is_file and source in config.tenants:
-        import msgspec
-
-        config = msgspec.structs.replace(config, tenants={source: config.tenants[source]})
+        config = config.only_tenant(source)
     if options.fake:
         return OK
     from . import service

@@ -121,6 +121,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     xattr: Xattr = Xattr()
     source: Path | None = None
 
+    def only_tenant(self, name: str) -> Config:
+        """The same configuration with a single tenant."""
+        return msgspec.structs.replace(self, tenants={name: self.tenants[name]})
+
 
 class _Key(NamedTuple):
     """How one key is read: the attribute it fills, its converter, and whether a relative path is meant."""

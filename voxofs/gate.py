@@ -80,7 +80,7 @@ class Demand:
 
     @contextmanager
     def waited_for(self, priority: Priority) -> Iterator[None]:
-        """Somebody waits for the result inside this block. The last to leave takes an unserved demand along."""
+        """Somebody waits for the result inside this block. With the last to leave, an unserved demand goes."""
         self.waiters += 1
         self.raise_to(priority)
         try:

@@ -87,7 +87,7 @@ def decode_report(body: bytes) -> tuple[list[Record], int]:
     """
     try:
         return _decoder.decode(body), 0
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return _decode_leniently(body)
 
 

@@ -102,7 +102,7 @@ class Storage:
         media = (answer.header("content-type") or "").partition(";")[0].strip().lower()
         if answer.status in (200, 206) and media in _NOT_AUDIO:
             raise BadAnswer(
-                f"{answer.origin} answered {media} where audio was due: is a proxy or a login page in between?",
+                f"{answer.origin} answered {media} where audio was due: is there a proxy in between?",
                 status=answer.status,
             )
         if answer.status == 206:
