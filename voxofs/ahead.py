@@ -29,7 +29,8 @@ from .catalog import Hour, TenantKey
 from .clock import Clock
 from .errors import NotFound
 from .gate import Priority
-from .library import HEAD_BYTES, WHOLE_BYTES, Fetch, Library, Recording
+from .library import HEAD_BYTES, WHOLE_BYTES, Library
+from .recording import Fetch, Recording
 
 _NEAR = 16
 """Names that a step may go past, or fall back by, and still be in order."""

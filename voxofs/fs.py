@@ -20,9 +20,10 @@ from .clock import Clock
 from .errors import DeadlineExceeded, VoxofsError
 from .gate import Priority
 from .health import Health
-from .library import HEAD_BYTES, WHOLE_BYTES, Edition, Library
+from .library import HEAD_BYTES, WHOLE_BYTES, Library
 from .reader import Reader
 from .record import Record
+from .recording import Edition
 from .storage import Version
 from .tree import (
     DAY_DEPTH,

@@ -18,7 +18,8 @@ import trio
 from .cache import BLOCK_BYTES
 from .errors import DeadlineExceeded, Replaced
 from .gate import Priority
-from .library import WHOLE_BYTES, Edition, Library, Recording
+from .library import WHOLE_BYTES, Library
+from .recording import Edition, Recording
 
 _EAGER_READ_BYTES = 131_072
 _SLACK_BYTES = 262_144
