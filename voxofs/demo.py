@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
+import shutil
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -20,6 +24,7 @@ from .errors import VoxofsError
 
 _SINCE = date(2021, 1, 1)  # the simulated offices opened then
 _MOST_DAYS_BACK = 14
+_MOST_LINES = 14
 
 
 def run(mountpoint: str | None) -> int:
@@ -40,7 +45,7 @@ def run(mountpoint: str | None) -> int:
                 log=config.Log(level="warning"),
             )
             print(f"Mounting a simulated phone system at {folder} …", flush=True)
-            code = service.run_foreground(made, folder, look_around=lambda: print(tour(folder), flush=True))
+            code = service.run_foreground(made, folder, look_around=lambda: look_around(folder))
     if code == 0:
         print("\nUnmounted. That was the demo.", flush=True)
     return code
@@ -61,11 +66,38 @@ def _folder(mountpoint: str | None) -> Iterator[Path]:
             made.rmdir()
 
 
-def tour(mountpoint: Path) -> str:
-    """What to try, with paths that exist. Reads the mount; a mount that does not answer shortens the tour."""
+def look_around(mountpoint: Path) -> None:
+    """Show real tools at work on the mount, then say what else to try. A mount that does not answer shortens
+    the tour."""
     hour = None
     with contextlib.suppress(OSError):
         hour = _recent_hour(mountpoint)
+    if hour is not None:
+        recording = max(hour.iterdir(), key=lambda path: path.name)
+        with tempfile.TemporaryDirectory(prefix="voxofs-copy-") as copies:
+            _show("ls", "-l", str(hour))
+            _show("ffprobe", "-hide_banner", str(recording))
+            _show("cp", "-a", str(hour), copies)
+            _show("du", "-sh", copies)
+    print(tour(mountpoint, hour), flush=True)
+
+
+def _show(*command: str) -> None:
+    """Run a command as a person would, where it is installed."""
+    print(f"\n$ {shlex.join(command)}", flush=True)
+    if shutil.which(command[0]) is None:
+        print(f"({command[0]} is not installed here)", flush=True)
+        return
+    began_s = time.monotonic()
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    lines = done.stdout.splitlines()
+    for line in [*lines[:_MOST_LINES], *(["…"] if len(lines) > _MOST_LINES else [])]:
+        print(f"  {line}")
+    print(f"  ({time.monotonic() - began_s:.2f} s)", flush=True)
+
+
+def tour(mountpoint: Path, hour: Path | None) -> str:
+    """What to try, with paths that exist."""
     lines = ["", f"A phone system's calls are mounted at {mountpoint}. In another terminal, try:", ""]
     lines.append(f"  ls {mountpoint}")
     if hour is not None:

@@ -80,7 +80,7 @@ class Demand:
 
     @contextmanager
     def waited_for(self, priority: Priority) -> Iterator[None]:
-        """Somebody waits for the result inside this block. With the last to leave, an unserved demand goes."""
+        """Somebody waits for the result in this block. With the last to leave goes an unserved demand."""
         self.waiters += 1
         self.raise_to(priority)
         try:
