@@ -57,7 +57,8 @@ class Mount:
         Cancellation unmounts. Raises `MountFailed`.
         """
         async with open_core(self.config, self.clock) as core:
-            adapter = Adapter(core.fs, self._appearance())
+            most_inodes = self.config.cache.known_sizes
+            adapter = Adapter(core.fs, self._appearance(), most_inodes=most_inodes)
             self._core = core
             self._status = Status(self.config, core, lambda: (len(adapter.inodes), len(adapter.handles)))
             core.fs.status = self._status.text

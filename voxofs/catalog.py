@@ -222,9 +222,13 @@ class Catalog:
         if skipped:
             self._on_skipped(tenant, number, skipped)
         settled = asked_wall_s >= self._central.midnight_s(end.date()) + self._config.settle_s
+        sorted_hours = {}
+        for place, found in hours.items():
+            sorted_hours[place] = Hour(found)
+            await trio.lowlevel.checkpoint()
         return Window(
-            {place: Hour(found) for place, found in hours.items()},
-            sum(map(len, hours.values())),
+            sorted_hours,
+            sum(map(len, sorted_hours.values())),
             settled,
             float("inf") if settled else asked_s + self._config.live_ttl_s,
             skipped,

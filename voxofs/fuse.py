@@ -99,11 +99,12 @@ class Adapter(pyfuse3.Operations):
     supports_dot_lookup = False
     enable_writeback_cache = False
 
-    def __init__(self, fs: FileSystem, appearance: Appearance) -> None:
+    def __init__(self, fs: FileSystem, appearance: Appearance, *, most_inodes: int = 100_000) -> None:
         super().__init__()
         self._fs = fs
         self._appearance = appearance
         self._callers = Callers()
+        self._most_inodes = self._trim_at = most_inodes
         self.inodes = Inodes()
         self.handles: dict[int, OpenFile] = {}
         self.listings: dict[int, tuple[Path, Listing]] = {}
@@ -123,6 +124,7 @@ class Adapter(pyfuse3.Operations):
             return absent
         inode = self.inodes.find(path, attributes.version, attributes.mtime_s)
         self.inodes.looked_up(inode)
+        self._trim()
         return self._entry(inode, attributes)
 
     @_answered
@@ -139,6 +141,7 @@ class Adapter(pyfuse3.Operations):
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for inode, times in inode_list:
             self.inodes.forget(inode, times)
+        self._trim_at = max(self._most_inodes, min(self._trim_at, len(self.inodes) + self._most_inodes // 4))
 
     @_answered
     async def statfs(self, ctx: Any) -> pyfuse3.StatvfsData:
@@ -240,6 +243,17 @@ class Adapter(pyfuse3.Operations):
         entry.st_mtime_ns = entry.st_ctime_ns = entry.st_atime_ns = attributes.mtime_s * 1_000_000_000
         entry.entry_timeout = entry.attr_timeout = attributes.ttl_s
         return entry
+
+    def _trim(self) -> None:
+        """Have the kernel forget the recordings that it has known for longest, when it knows too many: it
+        would keep a million of them, and so would we, until its own memory runs short."""
+        if len(self.inodes) < self._trim_at:
+            return
+        surplus = self.inodes.oldest_recordings(len(self.inodes) - self._most_inodes * 3 // 4)
+        for inode in surplus:
+            self._look_again(inode)
+        # They leave one by one; the next time is when as many have come anew.
+        self._trim_at = len(self.inodes) + self._most_inodes // 4
 
     def _look_again(self, inode: Inode) -> None:
         """Have the kernel ask for a name anew. Asynchronously: the folder may be locked by a request that

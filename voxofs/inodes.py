@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import islice
 
 from .storage import Version
 from .tree import RECORDING_DEPTH, Path
@@ -80,6 +81,11 @@ class Inodes:
         inode.lookups += 1
         self._by_number[inode.number] = inode
         self._by_path[inode.path] = inode
+
+    def oldest_recordings(self, most: int) -> list[Inode]:
+        """Recordings that the kernel has known for longest, `most` of them at the most."""
+        recordings = (inode for inode in self._by_number.values() if len(inode.path) == RECORDING_DEPTH)
+        return list(islice(recordings, most))
 
     def superseded(self, inode: Inode) -> bool:
         """Whether its path has become another inode."""
