@@ -9,8 +9,9 @@ import json
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyfuse3
 import trio
@@ -29,6 +30,7 @@ _REQUESTS_AT_ONCE = 1_000
 """FUSE requests served at once: those of a tenant that hangs must not keep others waiting."""
 _IDLE_WORKERS = 8
 _ANSWER_TIMEOUT_S = 10.0
+_KERNEL_READAHEAD_KIB = 512
 
 
 class MountFailed(VoxofsError):
@@ -128,9 +130,22 @@ class Mount:
         """Ready means that the mount has answered, not that it was asked for."""
         with trio.move_on_after(_ANSWER_TIMEOUT_S) as patience:
             await trio.to_thread.run_sync(os.listdir, mountpoint, abandon_on_cancel=True)
+            await trio.to_thread.run_sync(_widen_kernel_readahead, mountpoint, abandon_on_cancel=True)
             await on_ready()
         if patience.cancelled_caught:
             raise MountFailed(f"{mountpoint} was mounted but does not answer: look into the log")
+
+
+def _widen_kernel_readahead(mountpoint: str) -> None:
+    """Let the kernel read up to 512 KiB at once, for long recordings; only root may, others keep 128 KiB.
+
+    No more than that: from 1 MiB on the kernel's first read of a file is 128 KiB instead of 64 (its
+    `get_init_ra_size`), and a look at a header would cost a second block.
+    """
+    device = os.stat(mountpoint).st_dev
+    setting = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
+    with suppress(OSError):
+        setting.write_text(str(_KERNEL_READAHEAD_KIB))
 
 
 @asynccontextmanager
