@@ -299,7 +299,7 @@ STATUS: Mapping[str, object] = {
     },
     "cache": {"bytes": 60_817_408, "limit_bytes": 268_435_456, "hits": 30, "misses": 10},
     "requests": {"reports": 12, "links": 1_234, "audio": 1_300},
-    "in_flight": {"api": 2, "storage": 0},
+    "in_flight": {"api": {"now": 2, "limit": 32, "waiting": 5}, "storage": {"now": 0, "limit": 16}},
     "last_errors": ["12:01:02 /acme/2024: 403 Forbidden"],
 }  # fmt: skip
 
@@ -322,7 +322,7 @@ def test_stats_for_people(run: Run, mounted: Path) -> None:
         "tenant     acme failing: 403 Forbidden",
         "cache      58.0 MiB of 256.0 MiB, 30 hits, 10 misses (75 %)",
         "requests   12 reports, 1,234 links, 1,300 audio",
-        "in flight  2 api, 0 storage",
+        "in flight  api 2 of 32 (5 waiting), storage 0 of 16",
         "last errors",
         "  12:01:02 /acme/2024: 403 Forbidden",
     ]

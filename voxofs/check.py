@@ -197,7 +197,9 @@ async def service(config: Config, prober: Prober) -> list[Finding]:
         await prober.sign_in()
     except VoxofsError as error:
         return [broken(f"signing in at {config.api.base_url} failed: {error}", _remedy(error))]
-    found.append(good(f"signed in at {config.api.base_url}"))
+    found.append(
+        good("a token is at hand" if config.api.email is None else f"signed in at {config.api.base_url}")
+    )
     for name, tenant in config.tenants.items():
         try:
             theirs = await prober.tenant(tenant.id)

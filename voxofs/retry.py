@@ -19,7 +19,7 @@ from .gate import Demand
 
 T = TypeVar("T")
 
-_ATTEMPTS = 8
+_ATTEMPTS = 7
 _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 5.0
 _JITTER_S = 0.2

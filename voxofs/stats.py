@@ -60,9 +60,8 @@ def report(status: Mapping[str, object]) -> str:
         lines.append(f"cache      {cache}")
     if requests := _counts(status.get("requests")):
         lines.append(f"requests   {requests}")
-    in_flight = status.get("in_flight")
-    if (now := _counts(in_flight)) or isinstance(in_flight, int):
-        lines.append(f"in flight  {now or in_flight}")
+    if now := _in_flight(_table(status.get("in_flight"))):
+        lines.append(f"in flight  {now}")
     errors = status.get("last_errors")
     if isinstance(errors, list) and errors:
         lines += ["last errors", *(f"  {_one_line(error)}" for error in errors)]
@@ -105,6 +104,18 @@ def _counts(value: object) -> str:
     return ", ".join(f"{count:,.0f} {name}" for name, count in numbers.items() if count is not None)
 
 
+def _in_flight(gates: Mapping[str, object]) -> str:
+    """ "api 2 of 32 (5 waiting), storage 0 of 32" from the gates of the origins."""
+    words = []
+    for name, gate in gates.items():
+        now, limit = (_number(_table(gate).get(key)) for key in ("now", "limit"))
+        waiting = _number(_table(gate).get("waiting"))
+        if now is not None and limit is not None:
+            queue = f" ({waiting:.0f} waiting)" if waiting else ""
+            words.append(f"{_one_line(name)} {now:.0f} of {limit:.0f}{queue}")
+    return ", ".join(words)
+
+
 def _table(value: object) -> Mapping[str, object]:
     return value if isinstance(value, dict) else {}
 
@@ -118,6 +129,8 @@ def _number(value: object) -> float | None:
 
 def _one_line(value: object) -> str:
     """Any JSON value on one line without control characters: a terminal obeys them."""
+    if isinstance(value, dict) and isinstance(value.get("text"), str):
+        value = value["text"]
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return "".join(character if character.isprintable() else " " for character in text)
 

@@ -86,6 +86,7 @@ class Status:
 
 def _failure(failure: Failure) -> dict[str, Any]:
     return {
+        "text": failure.text(),
         "path": failure.path,
         "operation": failure.operation,
         "message": failure.message,
