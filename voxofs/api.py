@@ -27,6 +27,7 @@ from .retry import is_overload, is_passing, persistently
 
 _JSON = {b"content-type": b"application/json", b"accept": b"application/json", b"accept-encoding": b"gzip"}
 _SMALL_BODY_BYTES = 2**20
+_MESSAGE_LENGTH = 200
 
 
 @dataclass
@@ -149,8 +150,8 @@ class VoxoApi:
             return NotFound(f"{said}: it is not there", status=status)
         if 300 <= status < 400:
             return BadAnswer(f"{said}, a redirect: set [api] base_url to where it leads", status=status)
-        told = self.credentials.redact(_message(body))
-        return BadAnswer(f"{said}{told}", status=status)
+        told = self.credentials.redact(_message(body))[:_MESSAGE_LENGTH]
+        return BadAnswer(f"{said}: {told!r}" if told else said, status=status)
 
     async def sign_in(self) -> None:
         """Prove that a token can be had. Raises `AccessDenied`, `Unavailable`."""
@@ -188,9 +189,9 @@ def _field(body: bytes, name: str, origin: str) -> str:
 
 
 def _message(body: bytes) -> str:
-    """The vendor's own words, where the body holds any, fit for one line."""
+    """The vendor's own words, where the body holds any. They may repeat what was sent."""
     try:
         message = json.loads(body)["message"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return ""
-    return f": {message[:200]!r}" if isinstance(message, str) else ""
+    return message if isinstance(message, str) else ""

@@ -187,12 +187,14 @@ class Catalog:
     async def _ask(self, tenant: TenantKey, number: int, demand: Demand) -> Window:
         """Ask for a window; fall back to what is known where the other side is out of reach."""
         key = (tenant.name, number)
+        known = self._windows.get(key)
+        # What is known must come while somebody still waits for it.
+        patience_s = self._deadline_s if known is None else self._deadline_s / 2
         try:
-            with trio.fail_after(self._deadline_s):
+            with trio.fail_after(patience_s):
                 window = await self._request(tenant, number, demand)
         except (Unavailable, BadAnswer, trio.TooSlowError) as error:
-            failure = _too_slow(tenant, self._deadline_s) if isinstance(error, trio.TooSlowError) else error
-            known = self._windows.get(key)
+            failure = _too_slow(tenant, patience_s) if isinstance(error, trio.TooSlowError) else error
             if known is None:
                 raise failure from None
             known.stale = failure

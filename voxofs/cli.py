@@ -175,12 +175,13 @@ def _guarded(run: Callable[[], int]) -> int:
         return MOUNT_FAILED if isinstance(error, MountFailure) else SYSTEM
     except Exception as error:
         from . import logs, service
+        from .secret import redact
 
         _complain(service.unexpected(error))
         if logs.debugging():
             import traceback
 
-            print(logs.redact(traceback.format_exc()), file=sys.stderr)
+            print(redact(traceback.format_exc()), file=sys.stderr)
         return SYSTEM
 
 

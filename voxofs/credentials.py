@@ -7,6 +7,7 @@ token. The token is kept here and handed to the API module alone.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -16,9 +17,12 @@ import trio
 from .clock import Clock
 from .config import Api, Secret, read_secret_file
 from .errors import AccessDenied, ConfigError
+from .secret import redact
 
 _SIGN_IN_PAUSE_S = 30.0
 """A refused sign-in is not repeated sooner: accounts get locked."""
+
+_SENT_KEPT = 8
 
 SignIn = Callable[[str, str], Awaitable[str]]
 
@@ -31,6 +35,7 @@ class Credentials:
         self._sign_in = sign_in
         self._clock = clock
         self._token: Secret | None = config.token
+        self._sent: deque[Secret] = deque([config.token] if config.token else [], maxlen=_SENT_KEPT)
         self._lock = trio.Lock()
         self._refused: AccessDenied | None = None
         self._refused_at_s = float("-inf")
@@ -64,7 +69,7 @@ class Credentials:
                     "or use [api] token_file, which is read again by itself",
                     status=401,
                 )
-            self._token = Secret(fresh)
+            self._token = self._keep_secret(fresh)
 
     def forget(self) -> None:
         """Read file and password again at the next request (SIGHUP)."""
@@ -73,14 +78,23 @@ class Credentials:
         self._refused = None
 
     def redact(self, text: str) -> str:
-        """The text without the token, should some answer repeat it."""
-        token = self._token.reveal() if self._token is not None else ""
-        return text.replace(token, "********") if token else text
+        """The text without anything that was ever sent as a secret, should some answer repeat it."""
+        for secret in self._sent:
+            text = text.replace(secret.reveal(), "********")
+        return redact(text)
+
+    def _keep_secret(self, value: str) -> Secret:
+        """Remember what is about to be sent, to recognise it when it comes back."""
+        secret = Secret(value)
+        self._sent.append(secret)
+        return secret
 
     async def _sign_in_once(self, email: str, password_file: Path) -> str:
         if self._refused is not None and self._clock.monotonic_s() - self._refused_at_s < _SIGN_IN_PAUSE_S:
             raise AccessDenied(str(self._refused), status=self._refused.status)
         password = await self._read(password_file)
+        self._keep_secret(password)
+        self._keep_secret(email)
         try:
             token = await self._sign_in(email, password)
         except AccessDenied as error:

@@ -14,12 +14,15 @@ Above it there are only methods, addresses, header bytes and `VoxofsError`. What
 from __future__ import annotations
 
 import ssl
+import zlib
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import httpx
+import trio
 from httpcore._async import http11
 
 from . import __version__
@@ -27,6 +30,7 @@ from .errors import BadAnswer, Unavailable
 
 _KEEPALIVE_S = 50.0
 _RECEIVE_BYTES = 262_144
+_GZIP = zlib.MAX_WBITS | 16
 _CONNECT_TIMEOUT_S = 10.0
 _BODY_LIMIT_BYTES = 256 * 2**20
 _USER_AGENT = f"voxofs/{__version__}".encode()
@@ -70,18 +74,30 @@ class Answer:
 
     async def body(self, limit_bytes: int = _BODY_LIMIT_BYTES) -> bytes:
         """The whole body, decompressed. Raises `Unavailable`, and `BadAnswer` for one that is too long."""
-        parts = []
-        total = 0
-        compressed = "content-encoding" in self._headers
-        with _Translated(self.origin):
-            async for part in self._response.aiter_bytes() if compressed else self._response.stream:  # type: ignore[union-attr]
-                total += len(part)
-                if total > limit_bytes:
-                    raise BadAnswer(
-                        f"{self.origin} answered with more than {limit_bytes} bytes where JSON was due"
-                    )
-                parts.append(part)
-        return b"".join(parts)
+        body = bytearray()
+        with trio.CancelScope() as enough:  # ends every generator down to the socket, as `break` would not
+            async with aclosing(self.pieces()) as pieces:
+                async for piece in pieces:
+                    body += piece
+                    if len(body) > limit_bytes:
+                        enough.cancel()
+        if len(body) <= limit_bytes:
+            body = self._decompressed(body, limit_bytes)
+        if len(body) > limit_bytes:
+            raise BadAnswer(f"{self.origin} answered with more than {limit_bytes} bytes where JSON was due")
+        return bytes(body)
+
+    def _decompressed(self, body: bytearray, limit_bytes: int) -> bytearray:
+        """The body as it was before its Content-Encoding; one byte more than the limit tells of too many."""
+        encoding = self.header("content-encoding")
+        if encoding is None or encoding.lower() == "identity":
+            return body
+        try:
+            if encoding.lower() in ("gzip", "x-gzip"):
+                return bytearray(zlib.decompressobj(_GZIP).decompress(body, limit_bytes + 1))
+        except zlib.error:
+            pass
+        raise BadAnswer(f"{self.origin} answered with a compressed body that cannot be read: check any proxy")
 
     @property
     def date_s(self) -> float | None:
@@ -224,12 +240,12 @@ class _Translated:
         if isinstance(error, httpx.TimeoutException):
             what = "connect" if isinstance(error, httpx.ConnectTimeout) else "make progress"
             raise Unavailable(f"{origin} did not {what} in time: check the network") from None
-        if isinstance(error, httpx.InvalidURL | httpx.DecodingError):
+        if isinstance(error, httpx.InvalidURL | ValueError):  # a host that no name can be is a UnicodeError
             raise BadAnswer(f"{origin} gave a link or a body that cannot be read: tell the vendor") from None
         raise Unavailable(f"the connection to {origin} broke ({_reason(error)})") from None
 
 
-_HTTPX_ERRORS = (httpx.TransportError, httpx.StreamError, httpx.InvalidURL, httpx.DecodingError)
+_HTTPX_ERRORS = (httpx.TransportError, httpx.StreamError, httpx.InvalidURL, ValueError)
 
 
 def _reason(error: BaseException) -> str:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -23,26 +22,12 @@ from logging.handlers import SysLogHandler
 from pathlib import Path
 
 from .config import Log
+from .secret import redact
 
 SYSLOG_SOCKET = Path("/dev/log")
 _CHATTY = ("httpx", "httpcore", "stamina", "hpack", "h11", "h2", "hypercorn")
 _EXTRAS = ("operation", "path", "tenant", "status", "cause", "consequence")
 """Attributes of a record that the JSON form shows where a caller gave them as `extra`."""
-
-_SECRET_PARAMETERS = re.compile(
-    r"((?:X-Amz-)?(?:Signature|Security-Token)|X-Amz-Credential|AWSAccessKeyId|access_?token|token|password)"
-    r"""(["']?\s*[=:]\s*["']?)[^\s&"'\\;,)}\]]+""",
-    re.IGNORECASE,
-)
-_BEARER = re.compile(r"(Bearer\s+)[^\s\"'\\,;)}\]]+", re.IGNORECASE)
-_JWT = re.compile(r"\bey[\w-]{6,}\.[\w-]{4,}\.[\w-]*")
-
-
-def redact(line: str) -> str:
-    """The line with everything that looks like a secret struck out."""
-    line = _BEARER.sub(r"\1********", line)
-    line = _SECRET_PARAMETERS.sub(r"\1\2********", line)
-    return _JWT.sub("********", line)
 
 
 class Redaction(logging.Filter):

@@ -21,7 +21,7 @@ from .errors import BadAnswer
 
 SUFFIX = ".mp3"
 _NAME_MAX_BYTES = 255
-_CONTROL = frozenset(map(chr, (*range(32), 127)))
+_CONTROL = frozenset(map(chr, (*range(32), *range(127, 160))))
 
 PERSONAL_FIELDS = ("callerIdNumber", "callerIdName", "dialedNum", "whoAnswered")
 """Fields that name people: shown as extended attributes only where the configuration lists them."""
@@ -87,7 +87,7 @@ def decode_report(body: bytes) -> tuple[list[Record], int]:
     """
     try:
         return _decoder.decode(body), 0
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _decode_leniently(body)
 
 

@@ -9,6 +9,7 @@ are readable by root's group in a directory that only the service sees.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import stat
 from collections.abc import Mapping
@@ -18,6 +19,21 @@ from typing import NoReturn
 from .errors import ConfigError
 
 _MAX_SECRET_BYTES = 64 * 1024
+
+_SECRET_PARAMETERS = re.compile(
+    r"((?:X-Amz-)?(?:Signature|Security-Token)|X-Amz-Credential|AWSAccessKeyId|access_?token|token|password)"
+    r"""(["']?\s*[=:]\s*["']?)[^\s&"'\\;,)}\]]+""",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"(Bearer\s+)[^\s\"'\\,;)}\]]+", re.IGNORECASE)
+_JWT = re.compile(r"\bey[\w-]{6,}\.[\w-]{4,}\.[\w-]*")
+
+
+def redact(line: str) -> str:
+    """The line with everything that looks like a secret struck out."""
+    line = _BEARER.sub(r"\1********", line)
+    line = _SECRET_PARAMETERS.sub(r"\1\2********", line)
+    return _JWT.sub("********", line)
 
 
 class Secret:

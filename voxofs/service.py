@@ -26,6 +26,7 @@ from .errors import ConfigError, VoxofsError
 from .mounts import MountFailure
 from .notify import Notifier
 from .preflight import Host
+from .secret import redact
 
 if TYPE_CHECKING:
     from .supervisor import Served, Supervisor
@@ -210,9 +211,9 @@ def _outcome(error: BaseException, *, answered: bool) -> Outcome:
     if isinstance(error, ConfigError):
         return Outcome(USAGE, str(error))
     if isinstance(error, MountFailure) or (isinstance(error, VoxofsError | OSError) and not answered):
-        return Outcome(MOUNT_FAILED, logs.redact(str(error)))
+        return Outcome(MOUNT_FAILED, redact(str(error)))
     if isinstance(error, VoxofsError):
-        return Outcome(SYSTEM, logs.redact(str(error)))
+        return Outcome(SYSTEM, redact(str(error)))
     return Outcome(SYSTEM, unexpected(error))
 
 
@@ -220,7 +221,7 @@ def unexpected(error: BaseException) -> str:
     """One line for a failure that nobody foresaw; its traceback goes to the log when VOXOFS_DEBUG=1."""
     if logs.debugging():
         _log.error("%s", "".join(traceback.format_exception(error)))
-    return logs.redact(
+    return redact(
         f"unexpected failure: {type(error).__name__}: {error} (this is a defect of voxofs; "
         f"run it again with VOXOFS_DEBUG=1 and --foreground, and report what it prints)"
     )
