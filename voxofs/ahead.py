@@ -3,7 +3,8 @@
 Tools go through a folder one name after another and never have two requests in flight. A *walk* follows one
 of them along the listing of one hour and asks for what comes next:
 
-* from the second lookup on that needs a size, the heads of the names that follow are probed (*stat-ahead*);
+* from the second lookup on that needs a size, the heads of the names that follow are probed (*stat-ahead*),
+  or their sizes alone, once hundreds of heads have been fetched and nobody has opened a recording (`du`);
 * where recordings are read through, the next ones are fetched whole (*prefetch*), with the probe and the
   bytes in one GET. A sweep that reads headers only is told from that by what its handles had read when they
   were closed, and gets heads only;
@@ -35,8 +36,9 @@ from .recording import Fetch, Recording
 _NEAR = 16
 """Names that a step may go past, or fall back by, and still be in order."""
 _FIRST_HEADS = 48
-_MOST_HEADS = 192
-_FIRST_WHOLE = 12
+_MOST_HEADS = 64
+_HEADS_FOR_NOBODY = 256
+_FIRST_WHOLE = 16
 _WALKS = 32
 _TYPICAL_BYTES = 300_000
 _BUDGET_SHARE = 0.75
@@ -112,6 +114,8 @@ class Ahead:
         self._clock = clock
         self.enabled = enabled
         self._walks: OrderedDict[FolderKey, Walk] = OrderedDict()
+        self._unread_heads = 0
+        """Heads that were fetched ahead since anybody opened a recording."""
         self._mean_bytes = float(_TYPICAL_BYTES)
         self._legacy = (0, float("-inf"))
         """The score of the last walk that reached the end of its folder, and when that was."""
@@ -142,6 +146,7 @@ class Ahead:
 
     def opened(self, key: FolderKey, tenant: TenantKey, hour: Hour, index: int, *, waits: bool) -> None:
         """Somebody opens a recording. The first of a folder may go on with what was done in the last one."""
+        self._unread_heads = 0
         self.looked_up(key, tenant, hour, index, waits=waits)
         walk = self._walks.get(key)
         score, ended_s = self._legacy
@@ -151,6 +156,13 @@ class Ahead:
             self._legacy = (0, float("-inf"))
             walk.score = score
             self._ask(walk, tenant)
+
+    def extent_bytes(self, key: FolderKey) -> int:
+        """What to ask for with a size that is wanted now in this folder. The first look in a folder is often
+        followed by a read, and the kernel's first read is of two blocks."""
+        if self.expects_whole(key):
+            return WHOLE_BYTES
+        return self._head_bytes() if key in self._walks or not self.enabled else 2 * HEAD_BYTES
 
     def expects_whole(self, key: FolderKey) -> bool:
         """Whether a recording opened in this folder now is likely to be read through."""
@@ -208,7 +220,15 @@ class Ahead:
     def _stat_ahead(self, recording: Recording) -> list[Fetch]:
         if recording.edition is not None:
             return []
-        return _unless_missing(lambda: [self._library.begin_probe(recording, Priority.PREFETCH, HEAD_BYTES)])
+        extent_bytes = self._head_bytes()
+        self._unread_heads += 1
+        return _unless_missing(
+            lambda: [self._library.begin_probe(recording, Priority.PREFETCH, extent_bytes)]
+        )
+
+    def _head_bytes(self) -> int:
+        """A head, or a single byte for a crawl through hundreds of sizes that opens nothing."""
+        return HEAD_BYTES if self._unread_heads < _HEADS_FOR_NOBODY else 1
 
     def _prefetch(self, recording: Recording) -> list[Fetch]:
         edition = recording.edition

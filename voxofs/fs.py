@@ -20,7 +20,7 @@ from .clock import Clock
 from .errors import DeadlineExceeded, VoxofsError
 from .gate import Priority
 from .health import Health
-from .library import HEAD_BYTES, WHOLE_BYTES, Library
+from .library import HEAD_BYTES, Library
 from .reader import Reader
 from .record import Record
 from .recording import Edition
@@ -230,8 +230,7 @@ class FileSystem:
         waits = recording.edition is None
         try:
             if waits:  # first this one, then those that may follow
-                whole = not crawler and self._ahead.expects_whole(key)
-                extent_bytes = WHOLE_BYTES if whole else HEAD_BYTES
+                extent_bytes = HEAD_BYTES if crawler else self._ahead.extent_bytes(key)
                 self._library.begin_probe(recording, _priority(crawler), extent_bytes)
         finally:
             if not crawler:

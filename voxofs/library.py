@@ -275,7 +275,8 @@ class Library:
         fetch.edition = fetch.recording.edition = edition
         fetch.recording.probing = None
         fetch.stop_byte = min(fetch.stop_byte, edition.size)
-        self._owe(fetch, edition, 0, -(-fetch.stop_byte // BLOCK_BYTES))
+        whole = fetch.stop_byte == edition.size
+        self._owe(fetch, edition, 0, edition.blocks if whole else fetch.stop_byte // BLOCK_BYTES)
         fetch.opened.set()
 
     def _cut(self, fetch: Fetch, piece: memoryview) -> None:

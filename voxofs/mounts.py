@@ -16,6 +16,7 @@ import re
 import select
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,8 @@ from .errors import VoxofsError
 FS_TYPE = "fuse.voxofs"
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8  # umount2(2)
 _ESCAPE = re.compile(r"\\([0-7]{3})")
+
+_STATFS_TIMEOUT_S = 2.0
 
 
 class MountFailure(VoxofsError):
@@ -102,13 +105,21 @@ def entry_at(mountpoint: str, table: Iterable[MountEntry] | None = None) -> Moun
 def is_dead(mountpoint: str) -> bool:
     """Whether the daemon behind the mount is gone, so that calls answer ENOTCONN.
 
-    Asked by statfs: a stat is answered from the kernel's own attributes for a while after the death.
+    Asked by statfs: a stat is answered from the kernel's own attributes for a while after the death. In a
+    thread that may be left behind: a daemon that is stopped never answers, and is not dead.
     """
-    try:
-        os.statvfs(mountpoint)
-    except OSError as error:
-        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
-    return False
+    answers: list[int | None] = []
+
+    def ask() -> None:
+        try:
+            os.statvfs(mountpoint)
+        except OSError as error:
+            answers.append(error.errno)
+
+    thread = threading.Thread(target=ask, name=f"statfs of {mountpoint}", daemon=True)
+    thread.start()
+    thread.join(_STATFS_TIMEOUT_S)
+    return bool(answers) and answers[0] in (errno.ENOTCONN, errno.ECONNABORTED)
 
 
 def holders(mountpoint: str, proc: Path = Path("/proc")) -> list[Holder]:

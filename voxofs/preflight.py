@@ -124,7 +124,9 @@ def _look_into(mountpoint: str, host: Host) -> list[str]:
 def heal(mountpoint: str, host: Host) -> bool:
     """Take away a dead mount that an earlier voxofs left here. True when there was one."""
     healed = False
-    while mountpoint in dead_mounts(host):
+    while (entry := _entry(mountpoint, host)) is not None and entry.fs_type == mounts.FS_TYPE:
+        if not mounts.is_dead(mountpoint):
+            break
         mounts.unmount(mountpoint, lazy=True)
         healed = True
     return healed
