@@ -1,0 +1,98 @@
+"""The daemon as a child process on a real mount; taken down whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+READY_S = 30.0
+ENDS_S = 10.0
+
+
+@dataclass
+class Daemon:
+    """A running mount."""
+
+    directory: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def path(self, path: str) -> str:
+        """Where a path of the tree is."""
+        return f"{self.directory}{path}"
+
+    def said(self) -> str:
+        """The log so far."""
+        return self.log.read_text()
+
+
+def toml(base_url: str, tenants: Mapping[str, int], sections: Mapping[str, Mapping[str, Any]]) -> str:
+    """A configuration file. JSON's numbers, strings and lists are TOML's."""
+    lines = []
+    for section in {"api": None} | dict.fromkeys(sections):
+        values = ({"base_url": base_url} if section == "api" else {}) | dict(sections.get(section, {}))
+        lines += [
+            f"[{section}]",
+            *(f"{key} = {json.dumps(value, default=str)}" for key, value in values.items()),
+        ]
+    for name, number in tenants.items():
+        lines += [f"[tenants.{name}]", f"id = {number}", "since = 2023-01-01"]
+    return "\n".join(lines) + "\n"
+
+
+@contextmanager
+def mounted(
+    base_url: str,
+    tenants: Mapping[str, int],
+    *,
+    token: str | None,
+    sections: Mapping[str, Mapping[str, Any]] | None = None,
+    options: Sequence[str] = (),
+) -> Iterator[Daemon]:
+    """`voxofs mount --foreground`, ready. The kernel's mount and the process are gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="voxofs-test-") as place:
+        directory, config, log = Path(place, "calls"), Path(place, "voxofs.toml"), Path(place, "log")
+        directory.mkdir()
+        config.write_text(toml(base_url, tenants, sections or {}))
+        environ = {key: value for key, value in os.environ.items() if not key.startswith("VOXOFS_")}
+        environ["PYTHONPATH"] = str(ROOT)
+        if token is not None:
+            environ["VOXOFS_TOKEN"] = token
+        command = [sys.executable, "-m", "voxofs", "mount", "--foreground", "--config", str(config)]
+        with log.open("wb") as stderr:
+            process = subprocess.Popen([*command, *options, str(directory)], env=environ, stderr=stderr)
+        try:
+            _wait_until_ready(process, directory, log)
+            yield Daemon(directory, process, log)
+        finally:
+            _take_down(process, directory)
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], directory: Path, log: Path) -> None:
+    gives_up_s = time.monotonic() + READY_S
+    while not os.path.ismount(directory):
+        assert process.poll() is None, f"the daemon ended with {process.returncode}: {log.read_text()}"
+        assert time.monotonic() < gives_up_s, f"no mount: {log.read_text()}"
+        time.sleep(0.01)
+
+
+def _take_down(process: subprocess.Popen[bytes], directory: Path) -> None:
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run(["fusermount3", "-u", str(directory)], check=False, **quiet)  # type: ignore[call-overload]
+    try:
+        process.wait(ENDS_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if os.path.ismount(directory):
+        subprocess.run(["fusermount3", "-u", "-z", str(directory)], check=False, **quiet)  # type: ignore[call-overload]
