@@ -1,6 +1,7 @@
 """The mounts that are compared: voxofs, and peers over the simulator's plain HTTP folders.
 
-A peer's tree is the same as voxofs's: `TENANT/YYYY/MM/DD/HH/NAME.mp3`. Its options are its defaults.
+A peer's options are its defaults. It is given the index of the tenant's month and not of everything: the
+folders above are three requests that it need not make, and their pages take the simulator long to compute.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from processes import cpu_s, end, peak_rss_bytes, rss_bytes, start, unmount, wait_until_mounted
+
 from voxofs.simulator import SimulatorProcess
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +29,7 @@ SYSTEMS = {
 }
 """What can be mounted, and which Debian package brings it."""
 _SINCE = {"bench": "2024-03-01", "big": "2024-03-05", "flood": "2024-03-05", "million": "2024-01-01"}
+_MONTH = "2024/03"
 _MOUNT_PATIENCE_S = 30.0
 
 
@@ -36,6 +39,8 @@ class Mounted:
 
     system: str
     path: Path
+    month: Path
+    """Where the folder of March 2024 is: the days are below it."""
     process: subprocess.Popen[bytes]
     idle_rss_bytes: int
     """Resident memory when the mount had just answered for the first time."""
@@ -71,28 +76,29 @@ def available(wanted: list[str]) -> tuple[list[str], list[str]]:
 
 
 @contextmanager
-def mounted(system: str, sim: SimulatorProcess, base: Path) -> Iterator[Mounted]:
-    """A fresh mount, its caches empty; nothing of it is left afterwards."""
+def mounted(system: str, tenant: str, sim: SimulatorProcess, base: Path) -> Iterator[Mounted]:
+    """A fresh mount, its caches empty; nothing of it is left afterwards. `tenant`: the one that is shown."""
     home = Path(mkdtemp(prefix=f"{system}-", dir=base))
     path = home / "mnt"
     path.mkdir()
     log = home / "log"
     log.touch()
-    process = start(_command(system, sim, home, path), log, PYTHONPATH=str(ROOT))
+    process = start(_command(system, tenant, sim, home, path), log, PYTHONPATH=str(ROOT))
     try:
         wait_until_mounted(path, process, log, patience_s=_MOUNT_PATIENCE_S)
         path.stat()
-        yield Mounted(system, path, process, rss_bytes(process.pid))
+        month = path / tenant / _MONTH if system == "voxofs" else path
+        yield Mounted(system, path, month, process, rss_bytes(process.pid))
     finally:
         unmount(path)
         end(process)
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _command(system: str, sim: SimulatorProcess, home: Path, path: Path) -> list[str | Path]:
-    url = f"{sim.storage_url}/plain/"
+def _command(system: str, tenant: str, sim: SimulatorProcess, home: Path, path: Path) -> list[str | Path]:
+    url = f"{sim.storage_url}/plain/{tenant}/{_MONTH}/"
     if system == "voxofs":
-        config = _config(sim, home)
+        config = _config(tenant, sim, home)
         return [sys.executable, "-m", "voxofs", "mount", "--config", config, "--foreground", path]
     cache = home / "cache"
     cache.mkdir()
@@ -107,14 +113,13 @@ def _command(system: str, sim: SimulatorProcess, home: Path, path: Path) -> list
     return ["httpdirfs", "-f", *kept, url, path]
 
 
-def _config(sim: SimulatorProcess, home: Path) -> Path:
-    """Everything at its default but where the service is and which tenants are shown."""
+def _config(tenant: str, sim: SimulatorProcess, home: Path) -> Path:
+    """Everything at its default but where the service is and which tenant is shown."""
     token = home / "token"
     token.touch(mode=0o600)
     token.write_text(sim.token)
     lines = ["[api]", f'base_url = "{sim.api_url}"', f'token_file = "{token}"']
-    for name, tenant_id in sim.tenants.items():
-        lines += [f"[tenants.{name}]", f"id = {tenant_id}", f"since = {_SINCE[name]}"]
+    lines += [f"[tenants.{tenant}]", f"id = {sim.tenants[tenant]}", f"since = {_SINCE[tenant]}"]
     config = home / "voxofs.toml"
     config.write_text("\n".join(lines) + "\n")
     return config

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PATIENCE_S = 10.0
@@ -40,10 +42,8 @@ def end(process: subprocess.Popen[bytes], *, patience_s: float = _PATIENCE_S) ->
 
 def kill_session(process: subprocess.Popen[bytes]) -> None:
     """End a program and everything it started that stayed in its session."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 
@@ -74,7 +74,8 @@ def wait_until_mounted(path: Path, process: subprocess.Popen[bytes], log: Path, 
     until_s = time.monotonic() + patience_s
     while not os.path.ismount(path):
         if process.poll() is not None or time.monotonic() > until_s:
-            raise Failed(f"{process.args[0]} did not mount: {log.read_text(errors='replace').strip()[-600:]}")
+            said = log.read_text(errors="replace").strip()[-600:]
+            raise Failed(f"{process.args} did not mount (exit code {process.returncode}): {said}")
         time.sleep(0.01)
 
 
@@ -90,6 +91,17 @@ def cpu_s(pid: int) -> float:
     """User and system time of a process so far, in seconds (proc_pid_stat(5), fields 14 and 15)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def busy_s() -> float:
+    """CPU time that all programs and the kernel have used so far (proc_stat(5): idle and iowait left out)."""
+    fields = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) / _TICKS_PER_S
+
+
+def own_s() -> float:
+    """CPU time of this process and of the programs that it has waited for."""
+    return sum(usage.ru_utime + usage.ru_stime for usage in map(getrusage, (RUSAGE_SELF, RUSAGE_CHILDREN)))
 
 
 def rss_bytes(pid: int) -> int:

@@ -91,7 +91,7 @@ class Truth:
                 found[fields[-1]] = int(fields[4])
         same(found, self.sizes, "ls -l of the hour")
 
-    def _tenant(self, code: str):  # noqa: ANN202
+    def _tenant(self, code: str):
         return self._world.by_code[code]
 
 
