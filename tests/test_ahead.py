@@ -258,8 +258,23 @@ async def test_a_sweep_of_heads_pulls_heads_only() -> None:
         for path in paths(hour)[:40]:
             await head(front, path)
         await rig.idle()
-        assert fetched(rig) == BLOCK * len(asked(rig))
+        assert fetched(rig) == BLOCK * (len(asked(rig)) + 1), (
+            "a head each, two for the first look in the folder"
+        )
         assert rig.counts()["audio"] == len(asked(rig)) <= 60
+
+
+async def test_a_crawl_for_sizes_alone_stops_fetching_heads() -> None:
+    hour = hour_of([100_000] * 600)
+    async with over(hour) as (rig, front):
+        for path in paths(hour):
+            assert (await front.stat(path)).size == 100_000
+        await rig.idle()
+        assert rig.counts()["audio"] == 600
+        heads = sum(1 for path in paths(hour) if _bytes_of(rig, path) >= BLOCK)
+        assert 64 <= heads <= 300, "hundreds of heads that nobody reads are enough"
+        assert all(_bytes_of(rig, path) == 1 for path in paths(hour)[400:])
+        assert await cat(front, paths(hour)[-1]) == sorted(hour.items())[-1][1], "a size alone is no block"
 
 
 async def test_a_sweep_of_heads_and_tails_pulls_heads_and_tails_only() -> None:
@@ -269,7 +284,7 @@ async def test_a_sweep_of_heads_and_tails_pulls_heads_and_tails_only() -> None:
             await head_and_tail(front, path, 300_000)
         await rig.idle()
         tail = 300_000 % BLOCK
-        assert fetched(rig) == BLOCK * len(asked(rig)) + tail * 40
+        assert fetched(rig) == BLOCK * (len(asked(rig)) + 1) + tail * 40
 
 
 async def test_a_sweep_of_heads_after_whole_reads_comes_down_to_heads() -> None:

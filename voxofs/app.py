@@ -103,11 +103,14 @@ class Mount:
 
         try:
             await serve_metrics(listen, status.facts)
-        except OSError as error:
+        except (OSError, ExceptionGroup) as error:
+            cause: Exception = error
+            while isinstance(cause, ExceptionGroup):
+                cause = cause.exceptions[0]
             log.error(
                 "metrics cannot be served on %s (%s): choose another [metrics] listen; the mount goes on",
                 listen,
-                error.strerror,
+                cause,
             )
 
     def _appearance(self) -> Appearance:
