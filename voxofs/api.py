@@ -28,6 +28,7 @@ from .retry import is_overload, is_passing, persistently
 _JSON = {b"content-type": b"application/json", b"accept": b"application/json", b"accept-encoding": b"gzip"}
 _SMALL_BODY_BYTES = 2**20
 _MESSAGE_LENGTH = 200
+_COMPARE_CLOCKS_S = 60.0
 
 
 @dataclass
@@ -45,6 +46,7 @@ class VoxoApi:
         self.base_url = self.config.base_url.rstrip("/")
         self.origin = origin_of(self.base_url)
         self.credentials = Credentials(self.config, self._sign_in, self.clock)
+        self._compared_at_s = float("-inf")
         self.clock_offset_s: float | None = None
         """The API's clock less this machine's, from its last answer's Date header, in seconds."""
 
@@ -126,14 +128,21 @@ class VoxoApi:
         raise AssertionError("unreachable")
 
     async def _body(self, answer: Answer, what: str, limit_bytes: int | None) -> bytes:
-        if answer.date_s is not None:
-            self.clock_offset_s = answer.date_s - self.clock.wall_s()
+        self._compare_clocks(answer)
         if answer.status in (200, 201):
             body = await (answer.body(limit_bytes) if limit_bytes else answer.body())
             self.gate.succeeded()
             self.meter.add_bytes("api", len(body))
             return body
         raise self._refusal(answer, what, await answer.body(_SMALL_BODY_BYTES))
+
+    def _compare_clocks(self, answer: Answer) -> None:
+        """Once a minute: parsing a date costs more than the answer is worth every time."""
+        now_s = self.clock.monotonic_s()
+        if now_s - self._compared_at_s >= _COMPARE_CLOCKS_S:
+            self._compared_at_s = now_s
+            date_s = answer.date_s
+            self.clock_offset_s = None if date_s is None else date_s - self.clock.wall_s()
 
     def _refusal(self, answer: Answer, what: str, body: bytes) -> VoxofsError:
         """The domain error for a status other than success; bodies are as the vendor's page shows."""

@@ -112,7 +112,9 @@ def tour(mountpoint: Path, hour: Path | None) -> str:
             f"  cp -a {hour} /tmp/calls",
         ]
     by_module = Path(sys.argv[0]).name == "__main__.py"
-    command = f"{sys.executable} -m voxofs" if by_module else "voxofs"
+    command = f"{sys.executable} -m voxofs" if by_module else sys.argv[0]
+    if shutil.which("voxofs"):
+        command = "voxofs"
     return "\n".join([*lines, f"  {command} stats {mountpoint} --watch", "", "Ctrl-C here unmounts."])
 
 

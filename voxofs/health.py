@@ -153,7 +153,22 @@ class Health:
             if failure.retry_at_s is not None
             else f"the program gets {errno.errorcode[failure.errno]} ({os.strerror(failure.errno)})"
         )
-        log.warning("%s of %s failed: %s; %s%s", failure.operation, failure.path, error, consequence, more)
+        log.warning(
+            "%s of %s failed: %s; %s%s",
+            failure.operation,
+            failure.path,
+            error,
+            consequence,
+            more,
+            extra={
+                "operation": failure.operation,
+                "path": failure.path,
+                "tenant": _tenant(failure.path),
+                "status": failure.status,
+                "cause": str(error),
+                "consequence": consequence,
+            },
+        )
 
 
 def _when(wall_s: float) -> str:

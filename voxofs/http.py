@@ -58,13 +58,13 @@ class Answer:
 
     origin: str
     status: int
-    _headers: httpx.Headers
+    _headers: dict[bytes, bytes]
     _response: httpx.Response
 
     def header(self, name: str) -> str | None:
-        """A header's value, or None."""
-        value: str | None = self._headers.get(name)
-        return value
+        """The value of a header, named in lower case, or None."""
+        value = self._headers.get(name.encode())
+        return None if value is None else value.decode("latin-1")
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The body as it arrives. Raises `Unavailable` where the connection breaks or stalls."""
@@ -164,7 +164,8 @@ class Exchange:
             raise
         response.request = request
         self._response = response
-        return Answer(self._origin, response.status_code, response.headers, response)
+        fields = {name.lower(): value for name, value in response.headers.raw}
+        return Answer(self._origin, response.status_code, fields, response)
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
         try:

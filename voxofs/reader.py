@@ -3,8 +3,9 @@
 Readahead follows the pattern of the reads, not a setting:
 
 * a read that starts where the last one ended is sequential; with every fetch that a sequential reader
-  needs, the run that is asked for doubles, up to `window_limit` blocks, and the next run is begun as soon as
-  less than a whole one lies ahead: one flowing transfer, with another behind it that has already begun;
+  needs, the run that is asked for doubles, up to `window_limit` blocks, and the next one is begun when half
+  of the present one is used, at full size already while one and a half lie ahead: one flowing transfer, with
+  another behind it that has begun before the reader needs it;
 * a read elsewhere fetches the blocks that it touches and nothing more;
 * a recording of up to a megabyte is fetched with one GET, as soon as it looks like being read whole: the
   first request is as large as the kernel's own readahead, or the recordings before it in its folder were.
@@ -72,7 +73,8 @@ class Readahead:
         """The run to begin now, in the background, for a reader that has come as far as block `stop`."""
         if self._window < _FIRST_WINDOW_BLOCKS or self._front >= self._blocks:
             return None
-        if self._front - stop > self._window:
+        full = self._window == self._limit
+        if self._front - stop > self._window * (3 if full else 1) // 2:
             return None
         first = max(self._front, stop)
         self._window = min(2 * self._window, self._limit)
