@@ -40,8 +40,8 @@ need_python() {
     if ! cmp -s "$lock" ".venv/voxofs-${lock}" || ! .venv/bin/voxofs --version >/dev/null 2>&1; then
         say "Preparing .venv with the packages of $lock"
         [ -x .venv/bin/python ] || "$python" -m venv .venv
-        .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r "$lock"
-        .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps -e .
+        .venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r "$lock"
+        .venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps -e .
         cp "$lock" ".venv/voxofs-${lock}"
     fi
 }
