@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from .clock import Clock
-from .errors import VoxofsError
+from .errors import NotFound, Replaced, VoxofsError
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,6 @@ class Meter:
     def __init__(self) -> None:
         self.requests: Counter[str] = Counter()
         self.bytes: Counter[str] = Counter()
-        self.cache: Counter[str] = Counter()
 
     def count(self, what: str) -> None:
         """One more request of a kind."""
@@ -97,7 +96,8 @@ class Health:
             self._by_path[place] = failure
         while len(self._by_path) > _KEPT_PATHS:
             del self._by_path[next(iter(self._by_path))]
-        self._by_tenant[_tenant(path)] = failure
+        if not isinstance(error, NotFound | Replaced):  # one recording's misfortune is not its tenant's
+            self._by_tenant[_tenant(path)] = failure
         self.recent.append(failure)
         self._log(failure, error)
         return failure

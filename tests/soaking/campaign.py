@@ -1,0 +1,219 @@
+"""The whole run: simulator and daemon as processes, workers over them, faults, rotation, invariants."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from harness.mounts import Daemon, mounted
+
+from voxofs.simulator.process import SimulatorProcess, start_process
+
+from .population import SEED, TENANTS, WORLD, Population, weekdays
+from .process import Sample, sample
+from .workers import Tally, Watchdog, Worker
+
+FAULT_RATE = 0.05
+DEADLINE_S = 5.0
+LINK_LIFETIME_S = 3.0
+_ROTATES_S = 5.0
+_PATIENCE_S = 60.0
+_MOST_GROWTH = 1.15
+_MOST_GROWTH_MIB = 24.0
+_CONNECTIONS = 16
+
+FAULTS: tuple[dict[str, Any], ...] = (
+    {"kind": "status", "status": 429, "retry_after": "1"},
+    {"kind": "status", "status": 500, "body": "html"},
+    {"kind": "status", "status": 502, "body": "html"},
+    {"kind": "status", "status": 503},
+    {"kind": "reset_before"},
+    {"kind": "reset_body"},
+    {"kind": "truncate"},
+    {"kind": "stall"},
+    {"kind": "stall_body"},
+    {"kind": "expired", "match": {"route": "link"}},
+    {"kind": "garbage_json"},
+)
+"""Each with an equal share of the rate."""
+
+
+@dataclass
+class Outcome:
+    """Everything that the report tells."""
+
+    minutes: float
+    workers: int
+    tally: Tally = field(default_factory=Tally)
+    samples: list[Sample] = field(default_factory=list)
+    requests: Counter[str] = field(default_factory=Counter)
+    """By route and status, as the simulator saw them."""
+    faults: Counter[str] = field(default_factory=Counter)
+    rotations: int = 0
+    longest_still_s: float = 0.0
+    status: dict[str, Any] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every promise was kept."""
+        return not self.violations and not self.tally.wrongs
+
+    def warm(self) -> Sample:
+        """The sample from which on memory must be flat: a third of the way."""
+        return self.samples[len(self.samples) // 3]
+
+
+def soak(minutes: float, workers: int, say: Callable[[str], None], days: int = 12) -> Outcome:
+    """Run. Raises only where the run itself could not be made."""
+    outcome = Outcome(minutes, workers)
+    population = Population(weekdays(date(2024, 3, 4), days))
+    number = len(population.recordings)
+    say(f"{number:,} recordings in {len(population.hours)} hours of {len(TENANTS)} tenants")
+    with (
+        tempfile.TemporaryDirectory(prefix="voxofs-soak-") as place,
+        start_process(world=WORLD, seed=SEED, link_lifetime_s=LINK_LIFETIME_S) as simulator,
+    ):
+        token_file = Path(place, "token")
+        tokens = [simulator.token]
+        _write_token(token_file, simulator.token)
+        sections: dict[str, dict[str, Any]] = {
+            "api": {"token_file": str(token_file), "connections": _CONNECTIONS},
+            "storage": {"link_lifetime_s": LINK_LIFETIME_S, "connections": _CONNECTIONS},
+            "cache": {"memory": "16 MiB", "records": 4_000, "known_sizes": 1_000},
+            "mount": {"deadline_s": DEADLINE_S},
+        }
+        with mounted(simulator.api_url, TENANTS, token=None, sections=sections) as daemon:
+            scratch = Path(place, "copies")
+            scratch.mkdir()
+            crew = [Worker(n, daemon.directory, population, scratch, outcome.tally) for n in range(workers)]
+            simulator.add_faults(*({**fault, "rate": FAULT_RATE / len(FAULTS)} for fault in FAULTS))
+            _drive(crew, daemon, simulator, token_file, tokens, outcome, say)
+            simulator.clear_faults()
+            _finish(daemon, outcome)
+            _look_for_secrets(daemon, tokens, outcome)
+    return outcome
+
+
+def _drive(
+    crew: list[Worker],
+    daemon: Daemon,
+    simulator: SimulatorProcess,
+    token_file: Path,
+    tokens: list[str],
+    outcome: Outcome,
+    say: Callable[[str], None],
+) -> None:
+    """Let the workers work until the time is over, and all of them have ended."""
+    watchdog = Watchdog(crew, DEADLINE_S + 10.0, outcome.tally)
+    began_s = time.monotonic()
+    ends_s = began_s + 60 * outcome.minutes
+    rotates_s = told_s = counted_s = began_s
+    outcome.samples.append(sample(daemon.process.pid, 0.0))
+    for worker in crew:
+        worker.start()
+    while (now_s := time.monotonic()) < ends_s:
+        time.sleep(min(1.0, ends_s - now_s))
+        watchdog.look()
+        if daemon.process.poll() is not None:
+            outcome.violations.append(f"the daemon ended with {daemon.process.returncode}")
+            break
+        outcome.samples.append(sample(daemon.process.pid, time.monotonic() - began_s))
+        if now_s - rotates_s >= _ROTATES_S:
+            rotates_s = now_s
+            tokens.append(simulator.rotate_token())
+            _write_token(token_file, tokens[-1])
+            outcome.rotations += 1
+        if now_s - counted_s >= 60:
+            counted_s = now_s
+            _count(simulator, outcome)
+        if now_s - told_s >= 60:
+            told_s = now_s
+            now, steps = outcome.samples[-1], sum(outcome.tally.steps.values())
+            size = f"RSS {now.rss_mib:.0f} MiB, {now.descriptors} descriptors"
+            say(f"{now.at_s / 60:.0f} min: {steps:,} operations, {size}")
+    for worker in crew:
+        worker.stop()
+    gives_up_s = time.monotonic() + _PATIENCE_S
+    for worker in crew:
+        while not worker.join(1.0):
+            watchdog.look()
+            if time.monotonic() > gives_up_s:
+                outcome.violations.append(f"worker {worker.number} did not end: {worker.doing}")
+                break
+    outcome.longest_still_s = watchdog.longest_s
+    _count(simulator, outcome)
+
+
+def _count(simulator: SimulatorProcess, outcome: Outcome) -> None:
+    """Take the simulator's sums, which begin anew."""
+    stats = simulator.stats()
+    simulator.reset_log()
+    outcome.requests.update(stats["statuses"])
+    outcome.faults = Counter()
+    for fault, rule in zip(FAULTS, stats["faults"], strict=True):
+        outcome.faults[f"{rule['kind']} {fault.get('status', '')}".strip()] = rule["hits"]
+    if stats["leaked_authorization"]:
+        outcome.violations.append("the token was given to the storage")
+
+
+def _finish(daemon: Daemon, outcome: Outcome) -> None:
+    """The invariants: every gauge is back at zero, and nothing has grown."""
+    if daemon.process.poll() is not None:
+        return
+    gives_up_s = time.monotonic() + _PATIENCE_S
+    while (busy := _busy(daemon, outcome)) and time.monotonic() < gives_up_s:
+        time.sleep(0.2)
+    outcome.violations += [f"not at rest: {what}" for what in busy]
+    first, warm = outcome.samples[0], outcome.warm()
+    last = sample(daemon.process.pid, outcome.samples[-1].at_s)
+    outcome.samples.append(last)
+    if last.rss_mib > warm.rss_mib * _MOST_GROWTH + _MOST_GROWTH_MIB:
+        outcome.violations.append(f"memory grew from {warm.rss_mib:.0f} to {last.rss_mib:.0f} MiB")
+    if last.descriptors > first.descriptors + 2 * _CONNECTIONS:
+        outcome.violations.append(f"{last.descriptors} descriptors, {first.descriptors} at the start")
+    if last.threads > first.threads + 4:
+        outcome.violations.append(f"{last.threads} threads, {first.threads} at the start")
+
+
+def _busy(daemon: Daemon, outcome: Outcome) -> list[str]:
+    text = Path(daemon.directory, ".voxofs/status").read_text()
+    outcome.status = status = json.loads(text)
+    gauges = {"fetches": status["fetches"]}
+    for name, gate in status["in_flight"].items():
+        gauges |= {f"{name} in flight": gate["now"], f"{name} waiting": gate["waiting"]}
+    # The handle through which this status is read is one of them.
+    gauges["handles"] = max(0, status["kernel"]["handles"] - 1)
+    return [f"{name} {value}" for name, value in gauges.items() if value]
+
+
+def _look_for_secrets(daemon: Daemon, tokens: list[str], outcome: Outcome) -> None:
+    said = daemon.said() + json.dumps(outcome.status)
+    command = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    if any(token in said or token in command for token in tokens) or "Signature=" in said:
+        outcome.violations.append("a secret in the log, the status or a command line")
+    for sign in ("Traceback", "a defect in voxofs", "never awaited"):
+        if sign in said:
+            outcome.violations.append(f"the log tells of a defect: {_around(said, sign)}")
+
+
+def _around(text: str, sign: str) -> str:
+    at = text.index(sign)
+    return " ".join(text[max(0, at - 300) : at + 700].split())
+
+
+def _write_token(path: Path, token: str) -> None:
+    """As a rotating agent does: a new file in place of the old one."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(token)
+    fresh.chmod(0o600)
+    os.replace(fresh, path)
