@@ -1,7 +1,6 @@
 """The mounts that are compared: voxofs, and peers over the simulator's plain HTTP folders.
 
-A peer's options are its defaults. It is given the index of the tenant's month and not of everything: the
-folders above are three requests that it need not make, and their pages take the simulator long to compute.
+A peer's options are its defaults, and each is mounted at the root, as a person would mount it.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
+from urllib.request import urlopen
 
 from processes import cpu_s, end, peak_rss_bytes, rss_bytes, start, unmount, wait_until_mounted
 
@@ -83,11 +83,12 @@ def mounted(system: str, tenant: str, sim: SimulatorProcess, base: Path) -> Iter
     path.mkdir()
     log = home / "log"
     log.touch()
+    _compute_index(tenant, sim)
     process = start(_command(system, tenant, sim, home, path), log, PYTHONPATH=str(ROOT))
     try:
         wait_until_mounted(path, process, log, patience_s=_MOUNT_PATIENCE_S)
         path.stat()
-        month = path / tenant / _MONTH if system == "voxofs" else path
+        month = path / tenant / _MONTH
         yield Mounted(system, path, month, process, rss_bytes(process.pid))
     finally:
         unmount(path)
@@ -95,8 +96,18 @@ def mounted(system: str, tenant: str, sim: SimulatorProcess, base: Path) -> Iter
         shutil.rmtree(home, ignore_errors=True)
 
 
+def _compute_index(tenant: str, sim: SimulatorProcess) -> None:
+    """Have the pages above the month made once: a file server would have them, and the peers do not pay for
+    the simulator's arithmetic."""
+    page = f"{sim.storage_url}/plain/"
+    for part in (tenant, *_MONTH.split("/"), ""):
+        with urlopen(page) as answer:
+            answer.read()
+        page += f"{part}/"
+
+
 def _command(system: str, tenant: str, sim: SimulatorProcess, home: Path, path: Path) -> list[str | Path]:
-    url = f"{sim.storage_url}/plain/{tenant}/{_MONTH}/"
+    url = f"{sim.storage_url}/plain/"
     if system == "voxofs":
         config = _config(tenant, sim, home)
         return [sys.executable, "-m", "voxofs", "mount", "--config", config, "--foreground", path]

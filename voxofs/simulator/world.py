@@ -133,6 +133,8 @@ class ComputedTenant:
         self._spec = spec
         self._seed = seed
         self._hours = hours
+        self._parts: dict[tuple[str, int], tuple[int, list[str]]] = {}
+        """What `parts` found, and in which hour: a new one may add a folder."""
         self._live_from = int(live_from_s // HOUR_S)
         self._first = hours_of(f"{spec.calls.since} 00")[0]
 
@@ -231,6 +233,13 @@ class ComputedTenant:
         )
 
     def parts(self, prefix: str, width: int, now_s: float) -> list[str]:
+        last = int(now_s // HOUR_S)
+        known = self._parts.get((prefix, width))
+        if known is None or known[0] != last:
+            known = self._parts[prefix, width] = last, self._find_parts(prefix, width, now_s)
+        return known[1]
+
+    def _find_parts(self, prefix: str, width: int, now_s: float) -> list[str]:
         at, shown = len(prefix), set[str]()
         index, last = self._first, int(now_s // HOUR_S)
         if prefix:
