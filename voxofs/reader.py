@@ -100,8 +100,8 @@ class Reader:
         self.edition = edition
         self._deadline_s = deadline_s
         self._priority = priority
-        window_limit = library.cache.unread_limit_bytes // 4 // BLOCK_BYTES
-        self._readahead = Readahead(edition, max(2, min(256, window_limit)), whole=whole)
+        window_limit = library.cache.unread_limit_bytes // 3 // BLOCK_BYTES
+        self._readahead = Readahead(edition, max(2, min(512, window_limit)), whole=whole)
         self._delivered = 0
         recording.users += 1
 
