@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -105,10 +105,22 @@ class Site:
 
 
 class Load:
-    """Threads that read recordings and compare every byte, until told to stop or the mount is gone."""
+    """Threads that read recordings and compare every byte, until told to stop or the mount is gone.
 
-    def __init__(self, mountpoint: Path, population: Population, threads: int, seed: int) -> None:
+    `allowed`: errnos that are right besides those of a mount that is gone.
+    """
+
+    def __init__(
+        self,
+        mountpoint: Path,
+        population: Population,
+        threads: int,
+        seed: int,
+        *,
+        allowed: Sequence[int] = (),
+    ) -> None:
         self._mountpoint = mountpoint
+        self._allowed = {*GONE, *allowed}
         self._population = population
         self._stop = threading.Event()
         self._counted = threading.Condition()
@@ -148,7 +160,7 @@ class Load:
                 self._read(recording)
             except OSError as error:
                 self.errors[errno.errorcode.get(error.errno or 0, "?")] += 1
-                if error.errno not in GONE:
+                if error.errno not in self._allowed:
                     self._count(f"{recording.path}: {error}")
                 return  # the mount is gone
 
