@@ -336,3 +336,25 @@ def test_the_root_answers_while_the_api_is_out_of_reach(sim: SimulatorProcess) -
         assert run("ls", daemon.directory).split() == ["bench"]
         assert os.statvfs(daemon.directory).f_namemax == 255
         assert "05" in os.listdir(daemon.path("/bench/2024/03"))
+
+
+def test_the_kernel_is_asked_to_forget_recordings_when_it_knows_too_many(sim: SimulatorProcess) -> None:
+    def inodes(daemon: Daemon) -> int:
+        status = json.loads(Path(daemon.path("/.voxofs/status")).read_bytes())
+        return int(status["kernel"]["inodes"])
+
+    few = {"cache": {"known_sizes": 1_000}}
+    with mounted(sim.api_url, {"flood": 202}, token=sim.token, sections=few) as daemon:
+        for hour in ("10", "11"):
+            folder = daemon.path(f"/flood/2024/03/05/{hour}")
+            with open(f"{folder}/{sorted(os.listdir(folder))[0]}", "rb") as held:
+                head = held.read(1_000)
+                listed = subprocess.run(["ls", "-l", str(folder)], check=True, capture_output=True).stdout
+                assert listed.count(b".mp3") == 1_000, "nothing is missing meanwhile"
+                assert held.seek(0) == 0
+                assert held.read(1_000) == head, "an open recording stays what it is"
+        for _ in range(500):
+            if inodes(daemon) <= 1_250:
+                break
+            os.sched_yield()
+        assert inodes(daemon) <= 1_250, "two thousand were looked up"
