@@ -149,7 +149,7 @@ class VoxoApi:
         status = answer.status
         said = f"{self.origin} answered {status} for {what}"
         if is_passing(status):
-            wait_s = answer.retry_after_s(None)
+            wait_s = answer.retry_after_s
             return Unavailable(f"{said}: it may pass, try again", status=status, retry_after_s=wait_s)
         if status == 401:
             return AccessDenied(f"{said}: the token is not valid; provide a fresh one", status=status)

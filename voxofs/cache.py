@@ -22,8 +22,8 @@ for whoever looks at headers only."""
 BlockKey = tuple[int, int]
 """The version's serial number and the block's index."""
 
-_OVERHEAD_BYTES = 250
-"""A block's share of dictionaries, keys and object headers; measured, so that `memory` means memory."""
+_OVERHEAD_BYTES = 350
+"""A block's share of dictionaries, keys and object headers, by tracemalloc: `memory` means memory."""
 
 _UNREAD_SHARE = 8
 

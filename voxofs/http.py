@@ -104,14 +104,13 @@ class Answer:
         """The server's clock, from the Date header: seconds since the epoch."""
         return _instant_s(self.header("date"))
 
-    def retry_after_s(self, wall_s: float | None) -> float | None:
-        """What Retry-After asks for, in seconds (RFC 9110, 10.2.3). A date counts from `wall_s`; without
-        that, from the server's own clock."""
+    @property
+    def retry_after_s(self) -> float | None:
+        """What Retry-After asks for, in seconds (RFC 9110, 10.2.3). A date counts from the server's clock."""
         said = self.header("retry-after")
         if said is not None and said.isascii() and said.isdigit() and len(said) < 9:
             return float(said)
-        until_s = _instant_s(said)
-        now_s = self.date_s if wall_s is None else wall_s
+        until_s, now_s = _instant_s(said), self.date_s
         return None if until_s is None or now_s is None else max(0.0, until_s - now_s)
 
 

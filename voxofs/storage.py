@@ -131,7 +131,7 @@ async def _refusal(answer: Answer) -> VoxofsError:
     code = _CODE.search(await answer.body(_ERROR_BODY_BYTES))
     said = f"{answer.origin} answered {status}" + (f" {code[1].decode()}" if code else "")
     if is_passing(status):
-        wait_s = answer.retry_after_s(None)
+        wait_s = answer.retry_after_s
         return Unavailable(f"{said}: it may pass, try again", status=status, retry_after_s=wait_s)
     if status == 412:
         return _replaced()
