@@ -2,9 +2,6 @@
 
 The API speaks in local times without an offset ("Returned timestamps are Central Time", the vendor's page),
 daylight saving included. Folders follow that wall clock; an mtime must be a true instant. The two meet here.
-
-Windows: a report covers two days at most, so the calendar is cut into aligned windows of two days. Aligned
-means that every day belongs to exactly one window, whoever asks: neighbouring days share one request.
 """
 
 from __future__ import annotations
@@ -15,11 +12,16 @@ from functools import lru_cache
 
 from dateutil import tz
 
-WINDOW_DAYS = 2
-"""The longest report the API gives (the vendor's page)."""
-
-_API_FORMAT = "%Y-%m-%d %H:%M:%S"
 _EPOCH_IN_UNIQUE_ID = re.compile(r"(?:^|-)(\d{9,11})\.\d+$")
+
+
+_DAY_STEP_S = 900
+"""A day begins on a quarter of an hour everywhere: offsets are multiples of it (tz database, since 1972)."""
+
+
+_DAYS_KEPT = 4_096
+"""Days whose offset is remembered: eleven years of them."""
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
 class CentralTime:
@@ -33,11 +35,16 @@ class CentralTime:
         if zone is None:
             raise ValueError(f"no time zone is called {zone_name!r}")
         self._zone = zone
+        self._day = lru_cache(maxsize=4)(self._find_day)
+        self._offset_s = lru_cache(maxsize=_DAYS_KEPT)(self._find_offset_s)
         self._half_hour_s = lru_cache(maxsize=4096)(self._find_half_hour_s)
 
     def today(self, wall_s: float) -> date:
         """The day at this instant."""
-        return self.wall_clock(wall_s).date()
+        return self._day(int(wall_s // _DAY_STEP_S))
+
+    def _find_day(self, step: int) -> date:
+        return self.wall_clock(step * _DAY_STEP_S).date()
 
     def wall_clock(self, instant_s: float) -> datetime:
         """What clocks on the wall show at this instant, without an offset."""
@@ -67,6 +74,11 @@ class CentralTime:
         An hour that occurs twice is settled by the epoch second in an Asterisk uniqueId, where it has one;
         otherwise the first is taken. A time that daylight saving skipped counts as the moment after.
         """
+        offset_s = self.offset_s(moment)
+        if offset_s is not None:
+            days = moment.toordinal() - _EPOCH_ORDINAL
+            past_s = moment.hour * 3_600 + moment.minute * 60 + moment.second
+            return days * 86_400 + past_s - offset_s
         half_hour = moment.minute // 30
         first_s, second_s = self._half_hour_s(moment.toordinal(), moment.hour, half_hour)
         past_s = (moment.minute - 30 * half_hour) * 60 + moment.second
@@ -77,6 +89,23 @@ class CentralTime:
                 if abs(second_s + past_s - told_s) < abs(first_s + past_s - told_s):
                     return second_s + past_s
         return first_s + past_s
+
+    def offset_s(self, moment: datetime) -> int | None:
+        """How far the wall clock is ahead of UTC; None on a day on which that changes."""
+        return self._offset_s(moment.toordinal())
+
+    def _find_offset_s(self, ordinal: int) -> int | None:
+        """The zone is asked at five times of the day: no zone changes twice within six hours. Nothing is said
+        of a day whose midnight is skipped or comes twice, nor of the calendar's first and last."""
+        if not date.min.toordinal() < ordinal < date.max.toordinal():
+            return None
+        day = date.fromordinal(ordinal)
+        midnight = datetime(day.year, day.month, day.day, tzinfo=self._zone)
+        if not tz.datetime_exists(midnight) or tz.datetime_ambiguous(midnight):
+            return None
+        offsets = {(midnight + timedelta(hours=hours)).utcoffset() for hours in (0, 6, 12, 18, 24)}
+        offset = offsets.pop()
+        return None if offsets or offset is None else int(offset.total_seconds())
 
     def _find_half_hour_s(self, ordinal: int, hour: int, half: int) -> tuple[float, float]:
         """Both instants at which this half hour may begin (one and the same but once a year). Zones change
@@ -89,24 +118,32 @@ class CentralTime:
         return tz.enfold(moment, 0).timestamp(), tz.enfold(moment, 1).timestamp()
 
 
-def window_of(day: date) -> int:
-    """The number of the aligned window that holds a day."""
-    return day.toordinal() // WINDOW_DAYS
+_SIXTY = {f"{number:02}": number for number in range(60)}
 
 
-def window_days(window: int) -> tuple[date, ...]:
-    """The days of a window."""
-    first = window * WINDOW_DAYS
-    return tuple(date.fromordinal(first + n) for n in range(WINDOW_DAYS) if first + n > 0)
+class Starts:
+    """Reads the starts of many records, most of which share their hour with others."""
+
+    def __init__(self, central: CentralTime) -> None:
+        self._central = central
+        self._hours: dict[str, tuple[datetime, int]] = {}
+        """By what stands before the minutes: the hour, and the instant at which it begins."""
+
+    def read(self, text: str, unique_id: str) -> tuple[datetime, int]:
+        """The hour by the wall clock, and the instant. Raises `ValueError`, `OverflowError`."""
+        known = self._hours.get(text[:-5])
+        if known is not None and text[-3] == ":":
+            minute, second = _SIXTY.get(text[-5:-3]), _SIXTY.get(text[-2:])
+            if minute is not None and second is not None:
+                return known[0], known[1] + minute * 60 + second
+        moment = self._central.parse_start(text)
+        instant_s = int(self._central.instant_s(moment, unique_id))
+        hour = moment.replace(minute=0, second=0, microsecond=0)
+        if _ends_with_seconds(text) and self._central.offset_s(moment) is not None:
+            self._hours[text[:-5]] = hour, instant_s - moment.minute * 60 - moment.second
+        return hour, instant_s
 
 
-def window_bounds(window: int) -> tuple[datetime, datetime]:
-    """Begin and end by the wall clock of a window: half-open, whatever the server makes of `end`."""
-    first = window_days(window)[0]
-    begin = datetime(first.year, first.month, first.day)
-    return begin, begin + timedelta(days=WINDOW_DAYS)
-
-
-def api_text(moment: datetime) -> str:
-    """A moment as the API's `start` and `end` parameters want it."""
-    return moment.strftime(_API_FORMAT)
+def _ends_with_seconds(text: str) -> bool:
+    """Whether a start ends with its minutes and seconds, and not with an offset."""
+    return len(text) == (17 if text[2] == "/" else 19) and text[-3] == text[-6] == ":"
