@@ -1,0 +1,400 @@
+"""Who may send a request now: a limiter that knows who is waiting for what.
+
+Every request to an origin passes that origin's gate, and holds its place until the body is read. The order
+of service decides how fast a mount feels, so the gate, not the connection pool, is where requests queue:
+
+* a reader who waits goes before readahead, and readahead before prefetch;
+* background work never takes the last places, so that a reader finds one free;
+* within one priority the tenants take turns, and while several are configured none may hold more than
+  seven times what it leaves free: one whose requests hang delays no other (the dynamic threshold of
+  Choudhury and Hahne, 1998). For background work it is five times, so that the tenant's own readers find
+  a place, too;
+* within that, what was asked for first goes first, in whatever order tasks run;
+* the limit falls when the origin itself says that it is too much (429, 503), and grows back with every
+  success; where it falls below one there are pauses between requests (`pace`). A request that gets no answer
+  shrinks the share of its tenant only (`reach`), unless all tenants fare alike;
+* a reader whose tenant holds no place finds one, whatever the limit; pauses follow its own refusals only;
+* while it is out of reach for a tenant (`reach`), readers are told soon, background work is given up;
+* while the origin has asked to be left alone (Retry-After), nobody enters: readers wait where their deadline
+  allows it and are told otherwise, background work is given up.
+
+When somebody starts to wait for what was begun in the background, its demand is raised, wherever it stands.
+
+Between a decision and the table change that it causes there is no await, so every invariant holds whenever
+another task runs: in use = sum of held by tenant <= places, and nobody waits while an admissible place is
+free.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import trio
+
+from voxofs.errors import Unanswered, Unavailable, VoxofsError
+
+from .demand import Abandoned, Demand, Priority
+from .pace import Pace
+from .reach import Reach
+from .retry import still_worth_it_s
+from .turns import Turns
+
+_SLOWED_EVERY_S = 1.0
+"""The requests of one burst fail together, and that is one event. A rule of thumb, as in `reach`."""
+OVERLOAD_STATUS = frozenset({429, 503})
+"""An origin's own word for asking less (RFC 6585; S3's SlowDown is a 503)."""
+_TICK_S = 0.001
+"""The shortest sleep: what is left of a wait may be too little to be added to a clock."""
+_LONGEST_REST_S = 3_600.0
+"""One request an hour burdens nobody; a nonsensical Retry-After must not end a mount."""
+_FREE_MULTIPLES = (7, 5, 5)
+"""By priority: what a tenant may hold in units of what it leaves free. Of 32 places 28, or 26."""
+
+
+class _Ticket:
+    """One demand at this gate: in line, or inside."""
+
+    __slots__ = ("background", "given_up", "granted")
+
+    def __init__(self) -> None:
+        self.granted = trio.Event()
+        """Set when the waiting is over, whether with a place or because the demand was given up."""
+        self.given_up = False
+        self.background = False
+        """Whether its place counts as one for background work; the demand may become urgent inside."""
+
+
+class Permit:
+    """A place at a gate, held for the length of a block."""
+
+    __slots__ = ("_demand", "_gate")
+
+    def __init__(self, gate: Gate, demand: Demand) -> None:
+        self._gate = gate
+        self._demand = demand
+
+    async def __aenter__(self) -> None:
+        await self._gate.enter(self._demand)
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        self._gate.leave(self._demand)
+
+
+class Gate:
+    """At most `limit` requests at once to one origin. `patience_s`: what a user's wait is limited to."""
+
+    def __init__(
+        self,
+        name: str,
+        limit: int,
+        *,
+        monotonic_s: Callable[[], float],
+        tenants: int = 1,
+        patience_s: float = 30.0,
+    ) -> None:
+        self.name = name
+        self.most = limit
+        self.places = max(limit, tenants + 1)
+        """Connections that it may need: one for each tenant, and one to sign in, however low the limit."""
+        self.peak = 0
+        self._pace = Pace(limit, patience_s)
+        self._alarmed = False
+        """Whether a task sleeps until the pause is over."""
+        self._share_fairly = tenants > 1
+        self._monotonic_s = monotonic_s
+        self._patience_s = patience_s
+        self._reach: dict[str, Reach] = {}
+        self._refusals: dict[str, Unavailable] = {}
+        """By tenant, until something succeeds."""
+        self._resting_until_s = float("-inf")
+        self._held: Counter[str] = Counter()
+        self._in_use = 0
+        self._background = 0
+        self._tickets: dict[Demand, _Ticket] = {}
+        """Of every demand in line or inside."""
+        self._turns = Turns()
+
+    def __repr__(self) -> str:
+        return f"<Gate {self.name} {self._in_use}/{self.limit} in use, {self.waiting} waiting>"
+
+    @property
+    def limit(self) -> int:
+        """Requests at once at this moment."""
+        return max(1, int(self._pace.limit))
+
+    @property
+    def interval_s(self) -> float:
+        """From one request to the next on average, in seconds; 0 while several may be under way at once."""
+        return self._pace.interval_s
+
+    @property
+    def in_use(self) -> int:
+        """Requests under way."""
+        return self._in_use
+
+    @property
+    def waiting(self) -> int:
+        """Demands in line."""
+        return len(self._turns)
+
+    @property
+    def held(self) -> Counter[str]:
+        """Requests under way by tenant; no tenant is listed with none."""
+        return self._held.copy()
+
+    @property
+    def background(self) -> int:
+        """Requests under way that nobody waited for when they were begun."""
+        return self._background
+
+    @property
+    def shrunk(self) -> bool:
+        """Whether the origin has asked for less and the gate has not grown back."""
+        return self._pace.shrunk
+
+    def place(self, demand: Demand) -> Permit:
+        """`async with gate.place(demand)`: hold a place for one whole request. Raises `Abandoned` where the
+        demand was given up."""
+        return Permit(self, demand)
+
+    @contextmanager
+    def watched(self, demand: Demand) -> Iterator[None]:
+        """One request, in this block: what becomes of it decides how many may follow."""
+        began_s = self._monotonic_s()
+        try:
+            yield
+        except Unavailable as error:
+            if error.status is None:
+                self.unanswered(demand, error, began_s)
+            else:
+                self._answered(demand.tenant)
+                if error.status in OVERLOAD_STATUS or error.retry_after_s is not None:
+                    self.refused(demand.tenant, error.retry_after_s, began_s)
+                    self._refusals[demand.tenant] = Unavailable(str(error), status=error.status)
+            raise
+        except VoxofsError:
+            self._answered(demand.tenant)
+            raise
+        self.succeeded(demand.tenant, self._monotonic_s() - began_s)
+
+    def _answered(self, tenant: str) -> None:
+        reach, now_s = self._of(tenant), self._monotonic_s()
+        was_lost = reach.is_lost(now_s)
+        reach.answered(now_s, self.most)
+        if was_lost:
+            for demand in self._tickets:
+                if demand.tenant == tenant:
+                    demand.asks(self)  # they need not hurry any more
+
+    def _of(self, tenant: str) -> Reach:
+        return self._reach.setdefault(tenant, Reach(self._patience_s))
+
+    def refused(self, tenant: str, retry_after_s: float | None, began_s: float | None = None) -> None:
+        """The origin asked for less when it got a request that was begun at `began_s` (monotonic; None: just
+        now). It is left alone for as long as it said."""
+        now_s = self._monotonic_s()
+        if retry_after_s is not None:
+            until_s = now_s + min(retry_after_s, _LONGEST_REST_S)
+            self._resting_until_s = max(self._resting_until_s, until_s)
+        self._pace.refused(tenant, now_s if began_s is None else began_s, now_s)
+
+    def unanswered(self, demand: Demand, error: Unavailable, began_s: float) -> None:
+        """A request that was begun at `began_s` (monotonic) got no answer: its tenant's share is halved.
+        Where several tenants fare so and nobody fares better, it is the origin that does not keep up."""
+        reach, now_s = self._of(demand.tenant), self._monotonic_s()
+        reach.failed(error, began_s, now_s, self._held[demand.tenant])
+        error.exhausted |= reach.is_lost(now_s)
+        troubled = {tenant for tenant, each in self._reach.items() if each.error is not None}
+        if len(troubled) > 1 and troubled.issuperset(self._held):
+            self._pace.slowed(now_s, _SLOWED_EVERY_S)
+
+    def given_up(self, tenant: str) -> None:
+        """A user of this tenant has waited in vain."""
+        if tenant in self._reach:
+            self._reach[tenant].given_up(self._monotonic_s())
+
+    def hurry_s(self, tenant: str) -> float | None:
+        """How long a user waits for this origin now, in seconds; None while it is in reach."""
+        reach = self._reach.get(tenant)
+        return None if reach is None else reach.hurry_s(self._monotonic_s())
+
+    def why_lost(self, tenant: str) -> Unanswered:
+        """What to tell somebody who was not to wait for longer."""
+        reach = self._reach.get(tenant)
+        cause = None if reach is None else reach.error
+        error = Unanswered(
+            f"{cause or f'the {self.name} did not answer in time'} (nothing has answered for a while; it is "
+            "tried on, and works again with the first answer)"
+        )
+        error.exhausted = True
+        return error
+
+    @property
+    def lost(self) -> dict[str, float]:
+        """The tenants for which the origin is out of reach, and for how many seconds it has been."""
+        now_s = self._monotonic_s()
+        return {
+            tenant: now_s - (each.failing_since_s or now_s)
+            for tenant, each in self._reach.items()
+            if each.is_lost(now_s)
+        }
+
+    @property
+    def resting_s(self) -> float:
+        """How long the origin still wants to be left alone, in seconds."""
+        return max(0.0, self._resting_until_s - self._monotonic_s())
+
+    def forgive(self) -> None:
+        """Forget what the origin asked for and how it failed: a try is worth it (SIGHUP)."""
+        self._resting_until_s = float("-inf")
+        self._pace.forgive()
+        self._reach.clear()
+        self._grant()
+
+    def succeeded(self, tenant: str, took_s: float | None = None) -> None:
+        """A request went well, and took so long."""
+        self._answered(tenant)
+        self._refusals.pop(tenant, None)
+        self._pace.succeeded(tenant, self._monotonic_s(), took_s)
+
+    def admits(self, tenant: str, priority: Priority) -> bool:
+        """Whether a demand of this tenant could have a place now, if nobody stood before it."""
+        held = self._held[tenant]
+        if self._pace.rests(tenant, self._monotonic_s()):
+            return False
+        if not held and priority is Priority.READER and self._in_use < self.places:
+            return True
+        free = self.limit - self._in_use
+        reach = self._reach.get(tenant)
+        if free <= 0 or (reach is not None and not reach.room(held, self._monotonic_s())):
+            return False
+        if self._share_fairly and 0 < held >= _FREE_MULTIPLES[priority] * (free - 1):
+            return False
+        return priority is Priority.READER or self._background < self._background_limit
+
+    @property
+    def _background_limit(self) -> int:
+        """Background work leaves a sixteenth to readers, a half where the origin has asked for less."""
+        return max(1, self.limit // 2 if self.shrunk else self.limit - max(1, self.limit // 16))
+
+    async def enter(self, demand: Demand) -> None:
+        """Wait for a place and take it. Raises `Abandoned`; `Unavailable` while the origin wants to be left
+        alone for longer than anybody waits; `Unanswered` for background work while it is out of reach."""
+        background = demand.priority is not Priority.READER
+        demand.asks(self)
+        try:
+            await self._enter(demand, background=background)
+        except BaseException:
+            demand.asks(None)
+            raise
+
+    async def _enter(self, demand: Demand, *, background: bool) -> None:
+        if background and self.hurry_s(demand.tenant) is not None:
+            raise self.why_lost(demand.tenant)
+        while self._resting_until_s > self._monotonic_s():
+            await self._rest(demand, background=background)
+        first = not background and not self._turns.of(Priority.READER)
+        if first and self.admits(demand.tenant, demand.priority):
+            self._take(demand, _Ticket())
+            return
+        while await self._given_up(demand, background=background):
+            if not demand.waiters:
+                raise Abandoned
+            background = False  # somebody has begun to wait for it between `give_up` and now
+
+    async def _rest(self, demand: Demand, *, background: bool) -> None:
+        """Wait until the origin may be asked again, where that makes sense."""
+        left_s = self.resting_s
+        if background or left_s > demand.patience_s:
+            raise Unavailable(
+                f"the {self.name} asked to be left alone for another {left_s:.0f} s (Retry-After): "
+                "try again then",
+                retry_after_s=left_s,
+            )
+        await trio.sleep(max(left_s, _TICK_S))
+
+    async def _given_up(self, demand: Demand, *, background: bool) -> bool:
+        """Stand in line until the demand has a place, or was given up."""
+        ticket = _Ticket()
+        self._queue(demand, ticket)
+        try:
+            if background:
+                # Work that was begun together comes here in no order: let all of it queue up first.
+                await trio.lowlevel.checkpoint()
+            self._grant()
+            with trio.move_on_after(still_worth_it_s(demand)) as patience:
+                await ticket.granted.wait()
+            if patience.cancelled_caught:  # as `retry` does: the cause is told, not just that time is up
+                if (refusal := self._refusals.get(demand.tenant)) is not None:
+                    raise Unavailable(str(refusal), status=refusal.status)
+                await ticket.granted.wait()
+        except BaseException:
+            if demand.line is self:
+                self._unqueue(demand)
+            elif not ticket.given_up:
+                self.leave(demand)
+            raise
+        return ticket.given_up
+
+    def raise_to(self, demand: Demand, priority: Priority) -> None:
+        """Move a demand to a more urgent line and serve whoever is next."""
+        ticket = self._unqueue(demand)
+        demand.priority = priority
+        self._queue(demand, ticket)
+        self._grant()
+
+    def give_up(self, demand: Demand) -> None:
+        """Take a demand out of line; its task gets `Abandoned`, unless somebody waits by then."""
+        ticket = self._unqueue(demand)
+        ticket.given_up = True
+        ticket.granted.set()
+
+    def _queue(self, demand: Demand, ticket: _Ticket) -> None:
+        demand.line = self
+        self._tickets[demand] = ticket
+        self._turns.add(demand)
+
+    def _unqueue(self, demand: Demand) -> _Ticket:
+        self._turns.remove(demand)
+        demand.line = None
+        return self._tickets.pop(demand)
+
+    def _take(self, demand: Demand, ticket: _Ticket) -> None:
+        self._in_use += 1
+        self._held[demand.tenant] += 1
+        self.peak = max(self.peak, self._in_use)
+        ticket.background = demand.priority is not Priority.READER
+        self._background += ticket.background
+        self._tickets[demand] = ticket
+        now_s = self._monotonic_s()
+        self._pace.began(now_s)
+        if (reach := self._reach.get(demand.tenant)) is not None:
+            reach.tried(now_s)
+
+    def leave(self, demand: Demand) -> None:
+        """Give a place back."""
+        demand.asks(None)
+        self._in_use -= 1
+        self._held[demand.tenant] -= 1
+        if not self._held[demand.tenant]:
+            del self._held[demand.tenant]
+        self._background -= self._tickets.pop(demand).background
+        self._grant()
+
+    def _grant(self) -> None:
+        while (demand := self._turns.next(self.admits)) is not None:
+            ticket = self._unqueue(demand)
+            self._take(demand, ticket)
+            ticket.granted.set()
+        if not self._alarmed and self.waiting and self._pace.next_s > self._monotonic_s():
+            self._alarmed = True
+            trio.lowlevel.spawn_system_task(self._grant_after_pause, name=f"pause of the {self.name}")
+
+    async def _grant_after_pause(self) -> None:
+        """When a pause ends nobody leaves whose place could be given on: time alone lets the next one in."""
+        while self.waiting and (left_s := self._pace.next_s - self._monotonic_s()) > 0:  # noqa: ASYNC110
+            await trio.sleep(max(left_s, _TICK_S))
+        self._alarmed = False
+        self._grant()

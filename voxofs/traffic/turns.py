@@ -1,0 +1,46 @@
+"""Whose turn it is: those who stand in line at a gate, by priority, by tenant in turn, by age."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from .demand import Demand, Priority
+
+
+class Turns:
+    """Demands in line. Which of them may go is the gate's to say, who goes before whom is said here."""
+
+    __slots__ = ("_lines",)
+
+    def __init__(self) -> None:
+        self._lines: tuple[OrderedDict[str, dict[int, Demand]], ...] = tuple(OrderedDict() for _ in Priority)
+
+    def __len__(self) -> int:
+        return sum(len(line) for tenants in self._lines for line in tenants.values())
+
+    def of(self, priority: Priority) -> bool:
+        """Whether anybody of this priority stands in line."""
+        return bool(self._lines[priority])
+
+    def add(self, demand: Demand) -> None:
+        """It stands in line from now on, among those of its priority."""
+        self._lines[demand.priority].setdefault(demand.tenant, {})[demand.age] = demand
+
+    def remove(self, demand: Demand) -> None:
+        """It no longer does. Its priority must be what it was."""
+        tenants = self._lines[demand.priority]
+        line = tenants[demand.tenant]
+        del line[demand.age]
+        if not line:
+            del tenants[demand.tenant]
+
+    def next(self, admits: Callable[[str, Priority], bool]) -> Demand | None:
+        """The first in line of those for whose tenant and priority `admits` holds; its tenant's next turn
+        comes after the others'."""
+        for priority, tenants in zip(Priority, self._lines, strict=True):
+            for tenant, line in tenants.items():
+                if admits(tenant, priority):
+                    tenants.move_to_end(tenant)
+                    return line[min(line)]
+        return None
