@@ -11,39 +11,28 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
-from .errors import AccessDenied, BadAnswer, NotFound, Replaced, Unavailable, VoxofsError
-from .gate import Demand, Gate
-from .health import Meter
-from .http import Answer, HttpClient
-from .retry import is_overload, is_passing
+from voxofs.errors import AccessDenied, BadAnswer, NotFound, Replaced, Unavailable, VoxofsError
+from voxofs.model import Version
+from voxofs.observe.health import Meter
+from voxofs.traffic.demand import Demand
+from voxofs.traffic.gate import Gate
+from voxofs.traffic.http import Answer, HttpClient
+from voxofs.traffic.retry import is_passing
+
+from .address import Addresses
 
 _CONTENT_RANGE = re.compile(r"bytes (?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18})")
 _ERROR_BODY_BYTES = 65_536
+"""S3's error bodies have under 1 KiB; a proxy's page may have more, and its end does not matter."""
 _NOT_AUDIO = frozenset(
     {"text/html", "application/xhtml+xml", "application/json", "application/xml", "text/xml"}
 )
+_ACTUAL_SIZE = re.compile(rb"<ActualObjectSize>([0-9]{1,18})</ActualObjectSize>")
 _CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,60})</Code>")
 
 
 class LinkRefused(AccessDenied):
     """403 from the storage: expired, wrongly signed, or not allowed. A fresh link may be taken once."""
-
-
-@dataclass(frozen=True)
-class Version:
-    """Which bytes a recording consists of. Every later range must belong to the same ones."""
-
-    size: int
-    etag: str | None
-    last_modified: str | None
-
-    def differs_from(self, other: Version) -> bool:
-        """Whether two answers tell of different objects, by all that both of them say."""
-        return (
-            self.size != other.size
-            or _both_and_unequal(self.etag, other.etag)
-            or _both_and_unequal(self.last_modified, other.last_modified)
-        )
 
 
 @dataclass
@@ -59,10 +48,21 @@ class Transfer:
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The bytes as they arrive. May stop short without an error: count them."""
+        if not self.version.size:  # what there is to read, if anything, is an error's text, and read already
+            return
         async with aclosing(self.answer.pieces()) as pieces:
             async for piece in pieces:
                 self.meter.add_bytes("storage", len(piece))
                 yield piece
+
+    async def read_into(self, buffer: memoryview) -> int:
+        """The next bytes into the front of the buffer, one at least; 0 at their end, which may be too soon.
+        Whoever has enough ends it by cancellation."""
+        if not self.version.size:
+            return 0
+        count = await self.answer.read_into(buffer)
+        self.meter.add_bytes("storage", count)
+        return count
 
 
 @dataclass
@@ -72,6 +72,7 @@ class Storage:
     http: HttpClient
     gate: Gate
     meter: Meter
+    addresses: Addresses
 
     @asynccontextmanager
     async def get(
@@ -86,17 +87,28 @@ class Storage:
         headers = {b"range": b"bytes=%d-%d" % (first, last), b"accept-encoding": b"identity"}
         if version is not None and version.etag is not None:
             headers[b"if-match"] = version.etag.encode("latin-1")
-        self.meter.count("ranges")
         async with self.gate.place(demand):
-            try:
-                async with self.http.request("GET", link, headers) as answer:
-                    transfer = await self._accept(answer, first, version)
-                    yield transfer
-                self.gate.succeeded()
-            except Unavailable as error:
-                if is_overload(error.status):
-                    self.gate.overloaded()
-                raise
+            with self.gate.watched(demand):
+                async with self.http.request("GET", link, headers, sent=self._sent) as answer:
+                    elsewhere = self._elsewhere(answer, link)
+                    if elsewhere is None:
+                        yield await self._accept(answer, first, version)
+                if elsewhere is not None:
+                    async with self.http.request("GET", elsewhere, headers, sent=self._sent) as answer:
+                        yield await self._accept(answer, first, version)
+
+    def _sent(self) -> None:
+        self.meter.count("ranges")
+
+    def _elsewhere(self, answer: Answer, link: str) -> str | None:
+        """Where S3 says that the object is for the time being; None where it is here. A new bucket of another
+        region is answered for by a 307 until the DNS knows it (S3's documentation, "Making requests":
+        clients must follow), and the link is as good there. One step, and no other redirect, is followed.
+        """
+        location = answer.header("location")
+        if answer.status != 307 or location is None:
+            return None
+        return self.addresses.redirected(link, location, answer.origin)
 
     async def _accept(self, answer: Answer, first: int, known: Version | None) -> Transfer:
         media = (answer.header("content-type") or "").partition(";")[0].strip().lower()
@@ -112,7 +124,7 @@ class Storage:
         elif answer.status == 200:
             begins, ends, size = 0, *[_content_length(answer)] * 2
         elif answer.status == 416:
-            begins, ends, size = _content_range(answer)
+            begins, ends, size = await _unmet_range(answer)
         else:
             raise await _refusal(answer)
         found = Version(size, _strong(answer.header("etag")), answer.header("last-modified"))
@@ -160,6 +172,17 @@ def _content_range(answer: Answer) -> tuple[int, int, int]:
     return int(match[1] or 0), int(match[2] or -1) + 1, int(match[3])
 
 
+async def _unmet_range(answer: Answer) -> tuple[int, int, int]:
+    """The same of a 416. Content-Range is only recommended there (RFC 9110, 15.5.17): S3 may tell the size in
+    its error's body instead. Where neither says it, it is not guessed, though a range from 0 fits all but an
+    empty object: a proxy's refusal would become an empty recording."""
+    if answer.header("content-range") is None:
+        told = _ACTUAL_SIZE.search(await answer.body(_ERROR_BODY_BYTES))
+        if told is not None:
+            return 0, 0, int(told[1])
+    return _content_range(answer)
+
+
 def _content_length(answer: Answer) -> int:
     length = answer.header("content-length") or ""
     if not (length.isascii() and length.isdigit() and len(length) <= 18):
@@ -172,7 +195,3 @@ def _content_length(answer: Answer) -> int:
 def _strong(etag: str | None) -> str | None:
     """Only strong tags take part in If-Match (RFC 9110, 13.1.1)."""
     return etag if etag is not None and etag.startswith('"') and etag.isascii() else None
-
-
-def _both_and_unequal(one: str | None, other: str | None) -> bool:
-    return one is not None and other is not None and one != other
