@@ -10,20 +10,30 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from .clock import Clock
-from .errors import NotFound, Replaced, VoxofsError
+from voxofs.clock import Clock
+from voxofs.config.legible import one_line
+from voxofs.errors import AuditFailed, NotFound, Replaced, VoxofsError
+from voxofs.model import SUFFIX
 
 log = logging.getLogger(__name__)
 
 REFRESH = "refresh"
 """The operation that brings a newer listing where an older one is shown meanwhile."""
 _KEPT = 20
+"""Causes that the status shows. A rule of thumb: a screen of them."""
+_RECORDING_DEPTH = 6
+"""/tenant/year/month/day/hour/recording (`core.tree`)."""
 _KEPT_PATHS = 1_000
+"""Paths that remember their failure. A rule of thumb: well below 1 MB, and more than anybody looks at."""
+_KEPT_KINDS = 1_000
+"""Kinds of problems whose last line is remembered. A rule of thumb: as many as there are tenants and statuses
+in a bad hour; a kind that drops out is told once more."""
 _SAME_PROBLEM_S = 60.0
+"""How often a problem of one kind makes a line. A rule of thumb: an outage of a day makes 1,440 lines."""
 
 
 class Meter:
@@ -57,11 +67,11 @@ class Failure:
     """When voxofs asks again by itself, wall clock; None: at the next access."""
 
     def text(self) -> str:
-        """One line for people: what, when, why, what next."""
+        """One line for people: what, when, why, what next. Safe to show on a terminal."""
         status = "" if self.status is None else f" (status {self.status})"
         again = "at the next access" if self.retry_at_s is None else f"at {_when(self.retry_at_s)}"
         name = errno.errorcode.get(self.errno, str(self.errno))
-        return (
+        return one_line(
             f"{_when(self.at_s)} {self.operation} of {self.path} failed: {self.message}{status} [{name}]; "
             f"tried again {again}"
         )
@@ -75,7 +85,7 @@ class Health:
         self._by_path: dict[str, Failure] = {}
         self._by_tenant: dict[str, Failure] = {}
         self._logged: dict[tuple[str, ...], tuple[float, int]] = {}
-        self.recent: deque[Failure] = deque(maxlen=_KEPT)
+        self._recent: dict[tuple[str, ...], tuple[Failure, int]] = {}
 
     def failed(
         self, path: str, operation: str, error: VoxofsError, retry_in_s: float | None = None
@@ -96,11 +106,20 @@ class Health:
             self._by_path[place] = failure
         while len(self._by_path) > _KEPT_PATHS:
             del self._by_path[next(iter(self._by_path))]
-        if not isinstance(error, NotFound | Replaced):  # one recording's misfortune is not its tenant's
+        if not isinstance(error, NotFound | Replaced | AuditFailed):  # none of these is the tenant's trouble
             self._by_tenant[_tenant(path)] = failure
-        self.recent.append(failure)
+        cause = _cause(failure, error)
+        _, times = self._recent.pop(cause, (None, 0))
+        self._recent[cause] = (failure, times + 1)
+        if len(self._recent) > _KEPT:
+            del self._recent[next(iter(self._recent))]
         self._log(failure, error)
         return failure
+
+    @property
+    def recent(self) -> list[tuple[Failure, int]]:
+        """The last failure of each cause and how many it had, the newest last."""
+        return list(self._recent.values())
 
     def recovered(self, path: str) -> None:
         """This path works (again), and with it the folders that had no other failure since. That a listing
@@ -146,7 +165,10 @@ class Health:
         if now_s - last_s < _SAME_PROBLEM_S:
             self._logged[kind] = (last_s, held_back + 1)
             return
+        self._logged.pop(kind, None)  # the newest last, so that the oldest is the first to go
         self._logged[kind] = (now_s, 0)
+        if len(self._logged) > _KEPT_KINDS:
+            del self._logged[next(iter(self._logged))]
         more = f" ({held_back} more like this since the last line)" if held_back else ""
         consequence = (
             "what was known before is shown"
@@ -169,6 +191,15 @@ class Health:
                 "consequence": consequence,
             },
         )
+
+
+def _cause(failure: Failure, error: VoxofsError) -> tuple[str, ...]:
+    """What many failures have in common that are one trouble: all but the names of recordings."""
+    name = failure.path.rpartition("/")[2].removesuffix(SUFFIX)
+    message = failure.message.replace(failure.path, "…")
+    if failure.path.count("/") == _RECORDING_DEPTH:
+        message = message.replace(name, "…")
+    return _tenant(failure.path), type(error).__name__, str(failure.status), message
 
 
 def _when(wall_s: float) -> str:
