@@ -8,32 +8,75 @@ are readable by root's group in a directory that only the service sees.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import re
 import shlex
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import NoReturn
 
-from .errors import ConfigError
+from voxofs.errors import ConfigError, Unavailable
 
 _MAX_SECRET_BYTES = 64 * 1024
+"""More than any server takes in one header, where the token goes; a rule of thumb that stops a wrong file."""
 
 _SECRET_PARAMETERS = re.compile(
     r"((?:X-Amz-)?(?:Signature|Security-Token)|X-Amz-Credential|AWSAccessKeyId|access_?token|token|password)"
     r"""(["']?\s*[=:]\s*["']?)[^\s&"'\\;,)}\]]+""",
     re.IGNORECASE,
 )
+_USERINFO = re.compile(r"(\bhttps?://)[^\s/@\"']+@", re.IGNORECASE)
+"""User and password in front of a host (RFC 3986, 3.2.1), as proxies have them."""
 _BEARER = re.compile(r"(Bearer\s+)[^\s\"'\\,;)}\]]+", re.IGNORECASE)
-_JWT = re.compile(r"\bey[\w-]{6,}\.[\w-]{4,}\.[\w-]*")
+# Lengths are rules of thumb: shorter ones are words with dots. The first part of a JWT begins with "ey",
+# which is `{"` in base64url (RFC 7519, 3; RFC 7515, 3.1). Matches `\bey[\w-]{6,}\.[\w-]{4,}\.[\w-]*`, but
+# goes through each run of such characters once, from its beginning and without going back (`*+`): by the
+# plain expression every "ey" in a run begins a search to its end, and 60 KB of "ey-" take ten seconds.
+_JWT = re.compile(
+    r"(?<![\w-])((?:(?!\bey[\w-]{6})[\w-])*+)\bey[\w-]{6,}+\.[\w-]{4,}+\.[\w-]*+",
+)
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+_TOKEN_VARIABLES = ("VOXOFS_TOKEN", "VOXOFS_API_TOKEN")
 
 
 def redact(line: str) -> str:
-    """The line with everything that looks like a secret struck out."""
+    """The line with everything that looks like a secret struck out, in a time linear in its length."""
     line = _BEARER.sub(r"\1********", line)
     line = _SECRET_PARAMETERS.sub(r"\1\2********", line)
-    return _JWT.sub("********", line)
+    line = _USERINFO.sub(r"\1********@", line)
+    return _JWT.sub(r"\1********", line)
+
+
+def token(value: object) -> str:
+    """An access token without the white space around it. Raises ValueError, which does not echo it.
+
+    It travels in a header, so it is one word of printable ASCII (field values: RFC 9110, 5.5; RFC 6750, 2.1
+    allows fewer characters, which is the API's to judge).
+    """
+    word = value.strip() if isinstance(value, str) else ""
+    if not _TOKEN.fullmatch(word):
+        raise ValueError("must be one word of printable ASCII (what is there is not shown)")
+    return word
+
+
+def withdraw_tokens(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Take tokens out of this process's environment once they have been read.
+
+    Helpers do not inherit them then. /proc/PID/environ shows the memory in which the kernel laid the
+    environment at exec (proc_pid_environ(5)), whatever is unset later, so they are overwritten there, too.
+    """
+    libc = ctypes.CDLL(None)
+    libc.getenv.restype = ctypes.c_void_p
+    for variable in _TOKEN_VARIABLES:
+        value = environ.get(variable)
+        if value is None:
+            continue
+        if environ is os.environ and (address := libc.getenv(variable.encode())):
+            ctypes.memset(address, ord("*"), len(ctypes.string_at(address)))
+        del environ[variable]
 
 
 class Secret:
@@ -85,8 +128,9 @@ def read_secret_file(path: Path, environ: Mapping[str, str] | None = None) -> st
     """The one line that the file holds, without its line end.
 
     Raises ConfigError with one problem that names the file: missing, unreadable, not a regular file, empty,
-    more than one line, not UTF-8, or readable by others. `environ` (os.environ when not given) tells
-    where systemd put its credentials. Blocks for a disk read; the file is small.
+    more than one line, not UTF-8, or readable by others. Raises Unavailable where there is no
+    descriptor left to read it with: that says nothing of the file. `environ` (os.environ when not
+    given) tells where systemd put its credentials. Blocks for a disk read; the file is small.
     """
     try:
         # Not blocking, so that a named pipe is refused instead of waited for.
@@ -104,9 +148,22 @@ def read_secret_file(path: Path, environ: Mapping[str, str] | None = None) -> st
     except FileNotFoundError:
         raise ConfigError([f"{path}: the file does not exist; create it, readable by you alone"]) from None
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            raise Unavailable(
+                f"{path}: cannot be read now: {error.strerror}; raise the limit of open files (ulimit -n)"
+            ) from None
         reason = error.strerror if isinstance(error, OSError) else "not a path"
         raise ConfigError([f"{path}: the file cannot be read: {reason}"]) from None
     return _one_line(path, content)
+
+
+def read_token_file(path: Path, environ: Mapping[str, str] | None = None) -> str:
+    """The access token that the file holds, see `token`. Raises ConfigError as `read_secret_file` does, and
+    where what is there cannot be sent."""
+    try:
+        return token(read_secret_file(path, environ))
+    except ValueError as error:
+        raise ConfigError([f"{path}: {error}"]) from None
 
 
 def _one_line(path: Path, content: bytes) -> str:

@@ -9,19 +9,30 @@ from __future__ import annotations
 
 import os
 import re
+import select
+import stat
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from . import config_values as values
-from .errors import ConfigError
+from voxofs.clock import Clock
+from voxofs.errors import ConfigError
+
+from . import values
 
 Place = tuple[str, ...]
 Names = Mapping[str, Collection[str]]
 """Every section but `tenants`, with its keys."""
 TENANT_KEYS = ("id", "since")
 ENVIRONMENT_PREFIX = "VOXOFS_"
+_MAX_BYTES = 2**20
+"""Of a configuration file. A rule of thumb: ten thousand tenants fit, and a wrong file is noticed."""
+_PIPE_PATIENCE_S = 10.0
+"""How long a pipe may take to bring it. A rule of thumb: what decrypts it may have to ask somebody."""
+_ALIKE_VARIABLES = 0.85
+"""difflib's ratio from which a variable counts as misspelt. A rule of thumb: the prefix alone makes any two
+of them alike, and VOXOFS_TOKN is to be found while VOXOFS_DEBUG is left alone."""
 
 
 class Setting(NamedTuple):
@@ -69,10 +80,8 @@ def _working_folder() -> Path:
 def read_toml(path: Path) -> tuple[dict[str, object], os.stat_result]:
     """The file's table and its status. Raises ConfigError with the file's one problem."""
     try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            content = file.read().decode()
-        return tomllib.loads(content), status
+        content, status = _content(path)
+        return tomllib.loads(content.decode()), status
     except FileNotFoundError:
         raise ConfigError([f"{path}: the configuration file does not exist"]) from None
     except OSError as error:
@@ -84,6 +93,35 @@ def read_toml(path: Path) -> tuple[dict[str, object], os.stat_result]:
             "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else "a value is far too long"
         )
         raise ConfigError([f"{path}: is not valid TOML: {reason}"]) from None
+
+
+def _content(path: Path) -> tuple[bytes, os.stat_result]:
+    """What a file holds, or what a pipe brings (`--config <(sops decrypt …)`): bounded in size and in time,
+    so that a named pipe that nobody writes to is told of and not waited for. Raises OSError, ConfigError."""
+    # Not blocking: opening a named pipe would wait for its writer (fifo(7)).
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        status = os.fstat(descriptor)
+        content, ends_s = bytearray(), Clock().monotonic_s() + _PIPE_PATIENCE_S
+        while len(content) <= _MAX_BYTES:
+            if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+                _wait_for_bytes(path, descriptor, ends_s - Clock().monotonic_s())
+            piece = os.read(descriptor, _MAX_BYTES + 1)
+            content += piece
+            if not piece:
+                return bytes(content), status
+    finally:
+        os.close(descriptor)
+    raise ConfigError([f"{path}: is too long for a configuration file (over {_MAX_BYTES} bytes)"])
+
+
+def _wait_for_bytes(path: Path, descriptor: int, left_s: float) -> None:
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    if not waiting.poll(max(0.0, left_s) * 1000):
+        raise ConfigError(
+            [f"{path}: this pipe brought nothing within {_PIPE_PATIENCE_S:g} s: is anybody writing to it?"]
+        )
 
 
 def file_layer(path: Path, table: Mapping[str, object], names: Names, problems: list[str]) -> Layer:
@@ -160,8 +198,8 @@ def environment_layer(
         elif match := re.fullmatch(r"TENANTS_(.+)_(ID|SINCE)", word):
             layer["tenants", _tenant_of_variable(match[1], tenants), match[2].lower()] = setting
         else:
-            # The prefix alone makes any two of them alike, hence the high cutoff.
-            hint = values.did_you_mean(variable, [ENVIRONMENT_PREFIX + place for place in places], 0.85)
+            known = [ENVIRONMENT_PREFIX + place for place in places]
+            hint = values.did_you_mean(variable, known, _ALIKE_VARIABLES)
             if hint or word.startswith(tuple(f"{section.upper()}_" for section in names)):
                 problems.append(f"${variable}: unknown variable{hint}")
     return layer
@@ -200,3 +238,14 @@ def words_layer(words: Mapping[str, str], names: Names, problems: list[str]) -> 
             short = [known for known, found in homes.items() if len(found) == 1]
             problems.append(f"-o {word}: unknown option{values.did_you_mean(word, full if dot else short)}")
     return layer
+
+
+def rename(layer: Layer, aliases: Mapping[Place, Place], problems: list[str]) -> None:
+    """Settings of a layer by their present names. Both names in one layer are a contradiction."""
+    for former, present in aliases.items():
+        setting = layer.pop(former, None)
+        if setting is not None and present in layer:
+            name = ".".join(present)
+            problems.append(f"{setting.origin}: is a former name of {name}, which is set, too; keep {name}")
+        elif setting is not None:
+            layer[present] = setting
