@@ -13,14 +13,14 @@ from functools import lru_cache
 
 from dateutil.relativedelta import relativedelta
 
-from .catalog import TenantKey
-from .central import CentralTime
-from .clock import Clock
-from .errors import NotFound
-from .record import SUFFIX
+from voxofs.central import CentralTime
+from voxofs.clock import Clock
+from voxofs.errors import NotFound
+from voxofs.model import SUFFIX, Tenant
 
-Path = tuple[str, ...]
+Names = tuple[str, ...]
 
+MONTH_DEPTH = 3
 DAY_DEPTH = 4
 HOUR_DEPTH = 5
 RECORDING_DEPTH = 6
@@ -29,18 +29,20 @@ STATUS_FOLDER = ".voxofs"
 STATUS_FILE = "status"
 
 _NEVER_TTL_S = 3_600.0
+"""How long the kernel may remember that a name is outside the grammar: only a remount changes that."""
 _NOT_YET_TTL_S = 30.0
+"""The same for a day that has not begun: at midnight it may come this late."""
 
 
 class NoSuchName(NotFound):
     """A name that cannot exist, or does not yet. `ttl_s`: how long that is certain."""
 
-    def __init__(self, path: Path, ttl_s: float = _NEVER_TTL_S) -> None:
+    def __init__(self, path: Names, ttl_s: float = _NEVER_TTL_S) -> None:
         super().__init__(f"{shown(path)} does not exist")
         self.ttl_s = ttl_s
 
 
-def shown(path: Path) -> str:
+def shown(path: Names) -> str:
     """A path as people write it."""
     return "/" + "/".join(path)
 
@@ -48,7 +50,7 @@ def shown(path: Path) -> str:
 class Calendar:
     """Which tenants, years, months and days there are."""
 
-    def __init__(self, tenants: Mapping[str, TenantKey], central: CentralTime, clock: Clock) -> None:
+    def __init__(self, tenants: Mapping[str, Tenant], central: CentralTime, clock: Clock) -> None:
         self.tenants = tenants
         self._central = central
         self._clock = clock
@@ -57,14 +59,14 @@ class Calendar:
         """The last day shown."""
         return self._central.today(self._clock.wall_s())
 
-    def tenant(self, path: Path) -> TenantKey:
+    def tenant(self, path: Names) -> Tenant:
         """The tenant a path lies under. Raises `NoSuchName`."""
         tenant = self.tenants.get(path[0])
         if tenant is None:
             raise NoSuchName(path)
         return tenant
 
-    def names(self, path: Path) -> list[str]:
+    def names(self, path: Names) -> list[str]:
         """The folders in a folder above the days: tenants, years, months or days."""
         if not path:
             return sorted(self.tenants)
@@ -77,7 +79,7 @@ class Calendar:
             return [f"{month:02}" for month in range(begin.month, (end - timedelta(days=1)).month + 1)]
         return [f"{day:02}" for day in range(begin.day, (end - timedelta(days=1)).day + 1)]
 
-    def period(self, path: Path) -> tuple[date, date]:
+    def period(self, path: Names) -> tuple[date, date]:
         """First day and first day after of a year, a month or a day that exists (deeper names are ignored).
 
         Raises `NoSuchName` outside the grammar, before `since` and in the future.
@@ -90,11 +92,11 @@ class Calendar:
             raise NoSuchName(path, _NOT_YET_TTL_S)
         return begin, end
 
-    def day(self, path: Path) -> date:
+    def day(self, path: Names) -> date:
         """The day that a path names or lies under. Raises `NoSuchName`."""
         return self.period(path[:DAY_DEPTH])[0]
 
-    def ends_s(self, path: Path) -> float:
+    def ends_s(self, path: Names) -> float:
         """The instant at which a folder's period is over: its mtime, once that is past."""
         if len(path) == HOUR_DEPTH:
             day = self.day(path)
@@ -103,7 +105,7 @@ class Calendar:
         return self._central.midnight_s(self.period(path)[1])
 
     @staticmethod
-    def check_leaf(path: Path) -> None:
+    def check_leaf(path: Names) -> None:
         """Whether an hour's or a recording's name has the right form at all. Raises `NoSuchName`."""
         if len(path) > RECORDING_DEPTH:
             raise NoSuchName(path)
@@ -114,7 +116,7 @@ class Calendar:
 
 
 @lru_cache(maxsize=1024)
-def _span(path: Path) -> tuple[date, date]:
+def _span(path: Names) -> tuple[date, date]:
     """The days that the year, month and day in a path cover. Raises `NoSuchName`."""
     numbers = path[1:]
     if not all(_is_number(name, width) for name, width in zip(numbers, (4, 2, 2), strict=False)):
