@@ -17,13 +17,16 @@ from typing import Protocol
 
 import trio
 
-from . import mounts
-from .errors import VoxofsError
-from .mounts import MountBusy, MountFailure
-from .notify import Notifier
+from voxofs.errors import MountFailed, VoxofsError
+
+from . import mount_table as mounts
+from .mount_table import MountBusy
+from .systemd import Notifier
 
 _log = logging.getLogger(__name__)
 _STATUS_INTERVAL_S = 10.0
+"""How old the line may be that `systemctl status` shows. A rule of thumb: one datagram in ten seconds costs
+nothing, and a person who looks twice sees it move."""
 
 
 class Served(Protocol):
@@ -37,6 +40,10 @@ class Served(Protocol):
 
     def log_statistics(self) -> None:
         """Write the counters to the log."""
+
+    async def first_word(self) -> str:
+        """What whoever mounts should know at once, "" for nothing; within a few seconds."""
+        raise NotImplementedError
 
     def status_line(self) -> str:
         """The state in a few words, for people."""
@@ -54,8 +61,9 @@ def cause_of(error: Exception) -> Exception:
 class Supervisor:
     """Serves one mount and answers signals meanwhile.
 
-    `announce` is called in the event loop as soon as the mount answers and must not block; `look_around`
-    after it in a thread, where it may read the mount, and is abandoned when the mount ends.
+    `announce` is called in the event loop once the mount answers, with the mount's first word, and must not
+    block; without it nobody is there to hear that word. `look_around` runs in a thread then, where it may
+    read the mount, and is abandoned when the mount ends.
     """
 
     def __init__(
@@ -64,7 +72,7 @@ class Supervisor:
         mountpoint: str,
         *,
         notifier: Notifier,
-        announce: Callable[[], None] = lambda: None,
+        announce: Callable[[str], None] | None = None,
         look_around: Callable[[], None] | None = None,
         unmount: Callable[..., None] = mounts.unmount,
         busy_message: Callable[[str], str] = mounts.busy_message,
@@ -98,19 +106,29 @@ class Supervisor:
                     failure = cause_of(error)
                 nursery.cancel_scope.cancel()
         self._notifier.stopping()
+        if self.ready:
+            _log.info("%s: unmounted", self._mountpoint)
         if failure is not None:
             raise failure
         if not self.ready and not self._stops:
-            raise MountFailure(f"{self._mountpoint}: the mount ended before it answered")
+            raise MountFailed(f"{self._mountpoint}: the mount ended before it answered")
 
     def _now_ready(self, nursery: trio.Nursery) -> None:
         self.ready = True
         self._notifier.ready(self._status())
         if self._notifier.active:
             nursery.start_soon(self._heartbeat)
-        self._announce()
+        _log.info("%s: mounted, %s", self._mountpoint, self._mount.status_line())
+        if self._announce is not None:
+            nursery.start_soon(self._tell, self._announce)
         if self._look_around is not None:
             nursery.start_soon(self._in_thread, self._look_around)
+
+    async def _tell(self, announce: Callable[[str], None]) -> None:
+        word = await self._mount.first_word()
+        if word:
+            _log.warning("%s: %s", self._mountpoint, word)
+        announce(word and f"{self._mountpoint}: {word}")
 
     async def _in_thread(self, work: Callable[[], None]) -> None:
         await trio.to_thread.run_sync(work, abandon_on_cancel=True)
@@ -168,7 +186,7 @@ class Supervisor:
             )
             _log.warning("%s; still serving, a second signal unmounts lazily", message)
             self._notifier.send(f"STATUS=Cannot unmount: {message}")
-        except MountFailure as error:
+        except MountFailed as error:
             # Also when somebody has already unmounted lazily: what is still open is served to its end.
             _log.warning("%s; serving what is still open", error)
         else:

@@ -14,6 +14,7 @@ import errno
 import os
 import re
 import select
+import shlex
 import shutil
 import subprocess
 import threading
@@ -21,20 +22,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from .errors import VoxofsError
+from voxofs.errors import MountFailed
 
 FS_TYPE = "fuse.voxofs"
-_MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8  # umount2(2)
-_ESCAPE = re.compile(r"\\([0-7]{3})")
+_MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8  # MNT_DETACH of <sys/mount.h>, UMOUNT_NOFOLLOW: umount2(2)
+_ESCAPE = re.compile(r"\\([0-7]{3})")  # three octal digits: proc_pid_mountinfo(5), by way of getmntent(3)
 
 _STATFS_TIMEOUT_S = 2.0
+"""How long a statfs may take before the mount counts as alive but slow. A rule of thumb: a dead mount answers
+ENOTCONN at once, as nobody need be asked, and a person waits for `check` or `umount` meanwhile."""
 
 
-class MountFailure(VoxofsError):
-    """A mount cannot be made or taken away; the message says what to do."""
-
-
-class MountBusy(MountFailure):
+class MountBusy(MountFailed):
     """Processes still use the mount."""
 
 
@@ -102,6 +101,14 @@ def entry_at(mountpoint: str, table: Iterable[MountEntry] | None = None) -> Moun
     return found
 
 
+def entry_above(path: str) -> MountEntry | None:
+    """The mount of ours that a real path lies in, if any."""
+    table = entries()
+    found = (entry_at(str(each), table) for each in (Path(path), *Path(path).parents))
+    nearest = next((entry for entry in found if entry is not None), None)
+    return nearest if nearest is not None and nearest.fs_type == FS_TYPE else None
+
+
 def is_dead(mountpoint: str) -> bool:
     """Whether the daemon behind the mount is gone, so that calls answer ENOTCONN.
 
@@ -123,12 +130,13 @@ def is_dead(mountpoint: str) -> bool:
 
 
 def holders(mountpoint: str, proc: Path = Path("/proc")) -> list[Holder]:
-    """The processes that use something on the mount, one entry each, as far as this user may see them."""
+    """The processes that use something on the mount, one entry each, as far as this user may see them; not
+    the one that asks."""
     entry = entry_at(mountpoint)
     device = entry.device if entry is not None else None
     found = []
     for process in sorted(proc.glob("[0-9]*"), key=lambda path: int(path.name)):
-        how = next(_uses(process, mountpoint, device), None)
+        how = None if process.name == str(os.getpid()) else next(_uses(process, mountpoint, device), None)
         if how is not None:
             found.append(Holder(int(process.name), _process_name(process), how))
     return found
@@ -183,8 +191,10 @@ def _process_name(process: Path) -> str:
 def unmount(mountpoint: str, *, lazy: bool = False) -> None:
     """Take the topmost mount at this real path away. Lazily: it vanishes now and ends with its last user.
 
-    Raises MountBusy when processes use it (see `holders`), MountFailure with the reason otherwise. Root
-    asks the kernel itself; other users go through fusermount3, which is setuid for this purpose.
+    Raises MountBusy when processes use it (see `holders`), MountFailed with the reason otherwise. Root
+    asks the kernel itself; other users go through fusermount3, which is setuid for this purpose, and where
+    that one fails through umount(8), which lets a user take away FUSE mounts of his own: fusermount3 reads
+    /etc/mtab (libfuse, util/fusermount.c, may_unmount), which small machines lack, and umount does not.
     """
     flags = _UMOUNT_NOFOLLOW | (_MNT_DETACH if lazy else 0)
     libc = ctypes.CDLL(None, use_errno=True)
@@ -195,25 +205,38 @@ def unmount(mountpoint: str, *, lazy: bool = False) -> None:
         raise MountBusy(f"{mountpoint}: the mount is in use")
     if code != errno.EPERM:
         reason = "nothing is mounted there" if code == errno.EINVAL else os.strerror(code)
-        raise MountFailure(f"{mountpoint}: cannot be unmounted: {reason}")
-    _fusermount(mountpoint, lazy=lazy)
+        raise MountFailed(f"{mountpoint}: cannot be unmounted: {reason}")
+    _unmount_as_user(mountpoint, lazy=lazy)
 
 
-def _fusermount(mountpoint: str, *, lazy: bool) -> None:
-    helper = shutil.which("fusermount3")
-    if helper is None:
-        raise MountFailure(f"{mountpoint}: fusermount3 is needed to unmount; install the package fuse3")
-    result = subprocess.run(
-        [helper, "-u", *(["-z"] if lazy else []), "--", mountpoint],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
-        env={**os.environ, "LC_ALL": "C"},
-    )  # fmt: skip
-    if result.returncode == 0:
-        return
-    if "busy" in result.stderr:
-        raise MountBusy(f"{mountpoint}: the mount is in use")
-    reason = result.stderr.strip().splitlines()[-1:] or [f"fusermount3 ended with {result.returncode}"]
-    raise MountFailure(f"{mountpoint}: cannot be unmounted: {reason[0]}")
+def _unmount_as_user(mountpoint: str, *, lazy: bool) -> None:
+    reasons = []
+    for command in (["fusermount3", "-u", *(["-z"] if lazy else [])], ["umount", *(["-l"] if lazy else [])]):
+        helper = shutil.which(command[0])
+        if helper is None:
+            reasons.append(f"there is no {command[0]}")
+            continue
+        result = subprocess.run(
+            [helper, *command[1:], "--", mountpoint],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
+            env={**os.environ, "LC_ALL": "C"},
+        )  # fmt: skip
+        if result.returncode == 0:
+            return
+        if "busy" in result.stderr:
+            raise MountBusy(f"{mountpoint}: the mount is in use")
+        reasons += result.stderr.strip().splitlines()[-1:] or [f"{helper} ended with {result.returncode}"]
+    why = "; ".join(reasons)
+    raise MountFailed(
+        f"{mountpoint}: cannot be unmounted: {why}; as root: umount -l {shlex.quote(mountpoint)}"
+    )
+
+
+def clear_away(mountpoint: str) -> None:
+    """Take a mount of ours away whose daemon is gone, and leave any other. Raises MountFailed."""
+    entry = entry_at(mountpoint)
+    if entry is not None and entry.fs_type == FS_TYPE and is_dead(mountpoint):
+        unmount(mountpoint, lazy=True)
 
 
 def wait_until_gone(mount_id: int, timeout_s: float) -> bool:

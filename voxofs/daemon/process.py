@@ -3,8 +3,9 @@
     parent ── preflight ── fork ─────────────── waits on a pipe ── prints the reason, or returns 0
                              └─ child: setsid, log, event loop, mount ── answers: "0" into the pipe, detaches
 
-The fork comes before trio, httpx and pyfuse3 are imported, so no thread of theirs is lost in it. Exit codes
-are mount(8)'s: what goes wrong before the mount answers is 32, a bad configuration 1, the rest 2.
+The fork comes before trio, httpx and pyfuse3 are imported, so no thread of theirs is lost in it. Whatever the
+machine or the service does wrong before the mount answers makes a mount that failed, `Exit.MOUNT_FAILED`;
+afterwards an error has the exit code of its own.
 """
 
 from __future__ import annotations
@@ -16,35 +17,47 @@ import os
 import select
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import logs, preflight
-from .config import Config
-from .errors import ConfigError, VoxofsError
-from .mounts import MountFailure
-from .notify import Notifier
+from voxofs.config.secrets import redact
+from voxofs.config.settings import Config
+from voxofs.errors import ConfigError, Exit, VoxofsError
+from voxofs.observe import logs
+
+from . import mount_table as mounts
+from . import preflight
 from .preflight import Host
-from .secret import redact
+from .systemd import Notifier
+from .terminal import say
 
 if TYPE_CHECKING:
     from .supervisor import Served, Supervisor
 
 _log = logging.getLogger(__name__)
 
-OK, USAGE, SYSTEM, MOUNT_FAILED = 0, 1, 2, 32
-"""Exit codes of mount(8)."""
 _START_TIMEOUT_S = 90.0
+"""How long the parent waits for the mount to answer: as long as systemd waits for a unit's start
+(DefaultTimeoutStartSec, systemd-system.conf(5)), so that both tell the same story."""
+_PIPE_BYTES = 65_536
+"""What one read may take of the child's report, a line: the capacity of a pipe (pipe(7))."""
 
-Build = Callable[[Config, str], "Served"]
+MakeSession = Callable[[Config], "Served"]
 
 
 class Outcome(NamedTuple):
-    """An exit code and, unless it is 0, the reason for people."""
+    """An exit code and the reason for people; with OK, what they should know all the same."""
 
-    code: int
+    code: Exit
     reason: str = ""
+
+
+def make_session(config: Config) -> Served:
+    """The mount itself. Only here, behind the fork, are trio, httpx and pyfuse3 imported."""
+    from voxofs.clock import Clock
+    from voxofs.mount.session import Session
+
+    return Session(config, Clock())
 
 
 def run_foreground(
@@ -52,48 +65,48 @@ def run_foreground(
     mountpoint: str | os.PathLike[str],
     *,
     look_around: Callable[[], None] | None = None,
-    build: Build | None = None,
+    make: MakeSession = make_session,
     host: Host | None = None,
-) -> int:
+) -> Exit:
     """Mount and serve until unmounted; returns the exit code, the reason for a failure is on stderr.
 
-    `look_around` runs in a thread once the mount answers. `build` and `host` are for tests.
+    `look_around` runs in a thread once the mount answers. `make` and `host` are for tests.
     """
     try:
         logs.set_up(config.log, background=False, environ=os.environ)
         path = _prepare(config, mountpoint, host or Host(), _log.warning)
     except (VoxofsError, OSError) as error:
         return _said(_outcome(error, answered=False))
-    return _said(_serve(config, path, lambda: None, look_around, build))
+    return _said(_serve(config, path, None, look_around, make))
 
 
 def run_background(
     config: Config,
     mountpoint: str | os.PathLike[str],
     *,
-    build: Build | None = None,
+    make: MakeSession = make_session,
     host: Host | None = None,
-) -> int:
-    """Mount in a child process; returns 0 once the mount answers, else the code, the reason on stderr."""
+) -> Exit:
+    """Mount in a child process; returns OK once the mount answers, else the code, the reason on stderr."""
     try:
-        path = _prepare(config, mountpoint, host or Host(), _say)
+        path = _prepare(config, mountpoint, host or Host(), say)
     except (VoxofsError, OSError) as error:
         return _said(_outcome(error, answered=False))
     if config.log.file is None and not logs.SYSLOG_SOCKET.exists():
-        _say(f"this machine has no {logs.SYSLOG_SOCKET}, so no log is kept; set [log] file to keep one")
+        say(f"this machine has no {logs.SYSLOG_SOCKET}, so no log is kept; set [log] file to keep one")
     receiver, sender = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
     if child == 0:
         os.close(receiver)
-        _become_daemon(config, path, sender, build)  # does not return
+        _become_daemon(config, path, sender, make)  # does not return
     os.close(sender)
     try:
         return _said(_wait_for_child(child, receiver, _START_TIMEOUT_S))
     except KeyboardInterrupt:
         os.kill(child, signal.SIGTERM)
-        return _said(Outcome(MOUNT_FAILED, f"{path}: interrupted before the mount answered"))
+        return _said(Outcome(Exit.MOUNT_FAILED, f"{path}: interrupted before the mount answered"))
     finally:
         os.close(receiver)
 
@@ -101,24 +114,27 @@ def run_background(
 def _prepare(
     config: Config, mountpoint: str | os.PathLike[str], host: Host, tell: Callable[[str], None]
 ) -> str:
-    path, notes = preflight.prepare(mountpoint, allow_other=config.mount.allow_other, host=host)
+    path, notes = preflight.prepare(
+        mountpoint, allow_other=config.mount.allow_other, host=host, needed=preflight.files_of(config)
+    )
     for note in notes:
         tell(note)
     return path
 
 
-def _become_daemon(config: Config, path: str, sender: int, build: Build | None) -> None:
+def _become_daemon(config: Config, path: str, sender: int, make: MakeSession) -> None:
     """The child's whole life. Nothing may escape from here into the parent's code."""
-    outcome = Outcome(SYSTEM, "the daemon ended in an unexpected way")
+    outcome = Outcome(Exit.SYSTEM, "the daemon ended in an unexpected way")
     try:
         os.setsid()
         os.chdir("/")
         os.umask(0o077)
         _detach_from_caller(sender)
         logs.set_up(config.log, background=True, environ=os.environ)
-        outcome = _serve(config, path, lambda: _report(sender, Outcome(OK)), None, build)
+        outcome = _serve(config, path, lambda word: _report(sender, Outcome(Exit.OK, word)), None, make)
         if outcome.code:
-            _log.error("%s", outcome.reason)
+            for line in outcome.reason.split("\n"):  # a reason may have several
+                _log.error("%s", line)
         _report(sender, outcome)  # when it answered before, the parent is gone and this goes nowhere
         logging.shutdown()
     except BaseException as error:  # a traceback must not reach the caller's terminal
@@ -150,14 +166,14 @@ def _wait_for_child(child: int, receiver: int, timeout_s: float) -> Outcome:
         readable, _, _ = select.select([receiver], [], [], timeout_s)
         if not readable:
             os.kill(child, signal.SIGTERM)
-            return Outcome(MOUNT_FAILED, f"the mount did not answer within {timeout_s:.0f} s")
-        part = os.read(receiver, 65_536)
+            return Outcome(Exit.MOUNT_FAILED, f"the mount did not answer within {timeout_s:.0f} s")
+        part = os.read(receiver, _PIPE_BYTES)
         if not part:
             _, status = os.waitpid(child, 0)
-            return Outcome(MOUNT_FAILED, f"the daemon died while it started ({_death(status)})")
+            return Outcome(Exit.MOUNT_FAILED, f"the daemon died while it started ({_death(status)})")
         message += part
     code, reason = json.loads(message)
-    return Outcome(code, reason)
+    return Outcome(Exit(code), reason)
 
 
 def _death(status: int) -> str:
@@ -169,11 +185,11 @@ def _death(status: int) -> str:
 def _serve(
     config: Config,
     path: str,
-    announce: Callable[[], None],
+    announce: Callable[[str], None] | None,
     look_around: Callable[[], None] | None,
-    build: Build | None,
+    make: MakeSession,
 ) -> Outcome:
-    """Build the mount and run its event loop; every failure becomes an outcome."""
+    """Make the mount and run its event loop; every failure becomes an outcome."""
     import trio
 
     from .supervisor import Supervisor, cause_of
@@ -182,7 +198,7 @@ def _serve(
 
     async def run() -> None:
         supervisor = Supervisor(
-            _build(build)(config, path),
+            make(config),
             path,
             notifier=Notifier(os.environ),
             announce=announce,
@@ -195,43 +211,41 @@ def _serve(
         trio.run(run)
     except Exception as error:  # the boundary: whatever it is becomes one line and an exit code
         return _outcome(cause_of(error), answered=any(supervisor.ready for supervisor in supervisors))
-    return Outcome(OK)
+    finally:
+        _leave_nothing(path)
+    return Outcome(Exit.OK)
 
 
-def _build(build: Build | None) -> Build:
-    if build is not None:
-        return build
-    from . import app
-
-    return app.build
+def _leave_nothing(path: str) -> None:
+    """Take away what libfuse may have left: it unmounts by fusermount3 alone, and does not tell how that
+    ended. The kernel's connection is closed by now, so a mount of ours that is still there is dead."""
+    try:
+        mounts.clear_away(path)
+    except VoxofsError as error:
+        _log.error("%s", error)
 
 
 def _outcome(error: BaseException, *, answered: bool) -> Outcome:
     """The exit code and the line that a failure deserves."""
-    if isinstance(error, ConfigError):
-        return Outcome(USAGE, str(error))
-    if isinstance(error, MountFailure) or (isinstance(error, VoxofsError | OSError) and not answered):
-        return Outcome(MOUNT_FAILED, redact(str(error)))
+    if isinstance(error, ConfigError):  # names keys such as `token:`, and `redact` would strike out the cause
+        return Outcome(error.exit_code, str(error))
+    if isinstance(error, VoxofsError | OSError) and not answered:
+        return Outcome(Exit.MOUNT_FAILED, redact(str(error)))
     if isinstance(error, VoxofsError):
-        return Outcome(SYSTEM, redact(str(error)))
-    return Outcome(SYSTEM, unexpected(error))
+        return Outcome(error.exit_code, redact(str(error)))
+    return Outcome(Exit.SYSTEM, unexpected(error))
 
 
 def unexpected(error: BaseException) -> str:
     """One line for a failure that nobody foresaw; its traceback goes to the log when VOXOFS_DEBUG=1."""
     if logs.debugging():
-        _log.error("%s", "".join(traceback.format_exception(error)))
+        _log.error("this ended it", exc_info=error)
     return redact(
         f"unexpected failure: {type(error).__name__}: {error} (this is a defect of voxofs; "
         f"run it again with VOXOFS_DEBUG=1 and --foreground, and report what it prints)"
     )
 
 
-def _say(message: str) -> None:
-    for line in message.splitlines():
-        print(f"voxofs: {line}", file=sys.stderr)
-
-
-def _said(outcome: Outcome) -> int:
-    _say(outcome.reason)
+def _said(outcome: Outcome) -> Exit:
+    say(outcome.reason)
     return outcome.code
