@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import ssl
 import sys
+from pathlib import Path
 
 import trio
 
@@ -21,13 +23,15 @@ examples:
       the demo's two offices; prints where they are and a token
   python -m voxofs.simulator --world bench --api-delay-s 0.08 --storage-delay-s 0.03
       a slow world, as the benchmark sees it
+  python -m voxofs.simulator --round-trip 0.04 --tls-cert chain.pem --tls-key key.pem
+      one that is far away and speaks TLS, as the real one is and does
 
 try it:
   curl -H "Authorization: Bearer TOKEN" "API_URL/tenants/37"
   curl -G -H "Authorization: Bearer TOKEN" API_URL/call-reports -d recordType=recordings -d tenantId=37 \\
        --data-urlencode "start=2024-03-05 00:00:00" --data-urlencode "end=2024-03-06 00:00:00"
   curl STORAGE_URL/plain/demo/2024/03/05/10/      the same recordings as plain folders
-  curl API_URL/_sim/stats                         what has been asked so far (more: see control.py)
+  curl CONTROL_URL/stats                          what has been asked so far (more: see control.py)
 """
 
 
@@ -54,22 +58,55 @@ def parser() -> argparse.ArgumentParser:
         "--token-lifetime-s", type=float, default=86_400.0, help="life of a token (default: a day)"
     )
     root.add_argument("--skew-s", type=float, default=0.0, help="storage's clock ahead of this machine's")
+    root.add_argument("--api-skew-s", type=float, default=0.0, help="API's clock ahead of this machine's")
     root.add_argument("--signature", choices=("v2", "v4"), default="v2", help="form of the links")
     root.add_argument("--inclusive-end", action="store_true", help="reports include a call at exactly `end`")
     root.add_argument("--later-form", action="store_true", help="records in the later edition's form")
+    root.add_argument(
+        "--round-trip",
+        "--round-trip-s",
+        dest="round_trip_s",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="how far away: a relay delays each direction by half of it (default: 0, no relay)",
+    )
+    root.add_argument(
+        "--tls-cert", type=Path, metavar="FILE", help="serve https with this chain of certificates (PEM)"
+    )
+    root.add_argument(
+        "--tls-key", type=Path, metavar="FILE", help="its private key (default: in the same file)"
+    )
     root.add_argument("--email", default="demo@example.com")
+    root.add_argument("--second-factor", action="store_true", help="signing in by password gives no token")
     root.add_argument("--exit-with-stdin", action="store_true", help="end when standard input is closed")
     return root
+
+
+def tls_context(chain: Path, key: Path | None) -> ssl.SSLContext:
+    """How the simulator serves TLS. Raises OSError, naming the files, for such as will not do."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(chain, key)
+    except OSError as error:  # ssl.SSLError is one
+        files = f"{chain}" if key is None else f"{chain} and {key}"
+        raise OSError(f"no certificate with its key in {files} (PEM): {error}") from error
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 async def serve(options: argparse.Namespace) -> None:
     """Run until cancelled, or until standard input closes where that was asked for."""
     given = vars(options)
     exit_with_stdin, world = given.pop("exit_with_stdin"), given.pop("world")
-    async with Simulator(WORLDS[world], **given) as sim:
+    chain, key = given.pop("tls_cert"), given.pop("tls_key")
+    tls = None if chain is None else tls_context(chain, key)
+    async with Simulator(WORLDS[world], control_port=0, tls=tls, **given) as sim:
         ready = {
             "api_url": sim.api_url,
             "storage_url": sim.storage_url,
+            "control_url": sim.control_url,
+            "relay_pid": sim.relay_pid,
             "token": sim.token,
             "email": sim.email,
             "password": sim.password,
@@ -85,10 +122,14 @@ async def serve(options: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    """Exit codes: 0 ended, 1 usage, 2 a port could not be opened."""
+    """Exit codes: 0 ended, 2 usage, a certificate that will not do, or a port that could not be opened."""
     code = 0
     try:
-        trio.run(serve, parser().parse_args())
+        root = parser()
+        options = root.parse_args()
+        if options.tls_key is not None and options.tls_cert is None:
+            root.error("--tls-key needs --tls-cert")
+        trio.run(serve, options)
     except* KeyboardInterrupt:
         pass
     except* OSError as group:

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, NoReturn
+from functools import lru_cache
+from typing import Any, NoReturn
 
 import msgspec
 import trio
 
 from .audio import PIECE_BYTES
+from .bomb import gzip_bomb
 from .faults import Fault
 from .log import Entry
+from .vendor import Vendor
+from .wire import Connection, Receive, Scope, Send
 
-if TYPE_CHECKING:
-    from .server import Simulator
-    from .wire import Connection, Receive, Scope, Send
-
-_TRICKLE_BYTES = 1_024
+_DRIP_BYTES = 1_024
+"""The largest drop of a body that trickles: less than a packet, so that it is seen to trickle."""
 
 Headers = list[tuple[bytes, bytes]]
 _JSON = (b"content-type", b"application/json; charset=utf-8")
@@ -50,12 +51,28 @@ class Spoilt(Exception):
 class Exchange:
     """A request being answered."""
 
-    __slots__ = ("_receive", "_send", "_storage", "connection", "entry", "fault", "headers", "scope", "sim")
+    __slots__ = (
+        "_receive",
+        "_send",
+        "_storage",
+        "connection",
+        "entry",
+        "fault",
+        "headers",
+        "scope",
+        "vendor",
+    )
 
     def __init__(
-        self, sim: Simulator, connection: Connection, scope: Scope, receive: Receive, send: Send, entry: Entry
+        self,
+        vendor: Vendor,
+        connection: Connection,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        entry: Entry,
     ) -> None:
-        self.sim = sim
+        self.vendor = vendor
         self.connection = connection
         self.scope = scope
         self.entry = entry
@@ -80,29 +97,40 @@ class Exchange:
         """Wait the origin's delay, then let a fault act. Raises `Spoilt` where it takes the answer over."""
         entry = self.entry
         entry.tenant, entry.unique_id = tenant, unique_id
-        delay_s = self.sim.storage_delay_s if self._storage else self.sim.api_delay_s
-        fault = self.sim.faults.choose(entry.route, entry.method, tenant, unique_id)
+        delay_s = self.vendor.storage_delay_s if self._storage else self.vendor.api_delay_s
+        in_flight = self.vendor.log.in_flight[entry.origin]
+        fault = self.vendor.faults.choose(
+            entry.origin, entry.route, entry.method, tenant, unique_id, in_flight
+        )
         if fault is not None:
             self.fault = fault
             entry.fault = fault.kind
-            delay_s += fault.delay_s
+            if fault.kind == "queue":
+                await self.vendor.faults.turn(fault)
+            elif fault.kind == "crowded":
+                delay_s = 0.0
+            else:
+                delay_s += fault.delay_s
         if delay_s > 0:
             await trio.sleep(delay_s)
         if fault is not None:
             await self._act(fault)
 
     async def _act(self, fault: Fault) -> None:
-        if fault.kind == "status":
+        if fault.kind in ("status", "crowded"):
             await self._answer_fault(fault)
         elif fault.kind == "garbage_json":
             await self.answer(200, [_JSON], (fault.body or '[{"id": "f36bd91a-cd09", "sta').encode())
+        elif fault.kind == "gzip_bomb":
+            body = await trio.to_thread.run_sync(gzip_bomb, fault.size)
+            await self.answer(200, [_JSON, (b"content-encoding", b"gzip")], body)
         elif fault.kind == "expired" and self._storage:
             await self.s3_error(403, "AccessDenied", "Request has expired")
         elif fault.kind == "replace_midway" and fault.after_bytes is None:
             self._replace()
             return
         elif fault.kind == "reset_before":
-            self.sim.log.end(self.entry)
+            self.vendor.log.end(self.entry)
             self.connection.reset()
         elif fault.kind == "stall":
             await self._until_gone()
@@ -167,18 +195,20 @@ class Exchange:
         """An answer whose body is `read(start, stop)`, asked for piece by piece; body faults act here."""
         length = stop - start
         headers.append((b"content-length", b"%d" % length))
-        headers.append((b"date", _date(int(self.sim.storage_now() if self._storage else self.sim.now()))))
+        headers.extend(self._date())
         self.entry.status = status
         cut = self._cut(length)
         self.connection.cork()
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         head_only = self.entry.method == "HEAD"
         at, end = start, start if head_only else stop if cut is None else start + cut
-        trickle = self.fault is not None and self.fault.kind == "trickle"
+        drip = self._drip_bytes()
+        if drip:
+            await self.connection.flush()
         while at < end and not self.connection.gone:
-            if trickle:
-                await self._trickle_pause()
-            piece = await read(at, min(end, at + _TRICKLE_BYTES) if trickle else end)
+            if drip and self.fault is not None:
+                await trio.sleep(drip / self.fault.bytes_per_s)
+            piece = await read(at, min(end, at + drip) if drip else end)
             at += len(piece)
             self.entry.bytes_sent += len(piece)
             if at >= stop:
@@ -196,7 +226,7 @@ class Exchange:
         fault = self.fault
         if fault is not None and fault.kind == "replace_midway" and fault.after_bytes is not None:
             self._replace()
-        self.sim.log.end(self.entry)
+        self.vendor.log.end(self.entry)
 
     def _cut(self, length: int) -> int | None:
         """After how many bytes of the body a fault breaks the answer off; None: it does not."""
@@ -214,7 +244,7 @@ class Exchange:
         if fault is not None and fault.kind == "stall_body":
             await self._until_gone()
         elif fault is not None and fault.kind == "reset_body":
-            self.sim.log.end(self.entry)
+            self.vendor.log.end(self.entry)
             self.connection.reset()
         elif fault is not None and fault.kind == "replace_midway":
             self._replace()
@@ -222,19 +252,25 @@ class Exchange:
 
     def _replace(self) -> None:
         if self.entry.tenant is not None and self.entry.unique_id is not None:
-            self.sim.replace_audio(self.entry.tenant, self.entry.unique_id)
+            self.vendor.replace_audio(self.entry.tenant, self.entry.unique_id)
 
-    async def _trickle_pause(self) -> None:
-        assert self.fault is not None
-        await trio.sleep(_TRICKLE_BYTES / self.fault.bytes_per_s)
+    def _drip_bytes(self) -> int:
+        """How much of a trickling body comes at a time, at least once a second; 0: it does not trickle."""
+        if self.fault is None or self.fault.kind != "trickle":
+            return 0
+        return max(1, min(_DRIP_BYTES, int(self.fault.bytes_per_s)))
+
+    def _date(self) -> Headers:
+        """The Date header by this origin's clock, unless a fault has it otherwise."""
+        now_s = self.vendor.storage_now() if self._storage else self.vendor.now()
+        if self.fault is not None and self.fault.kind == "date":
+            if self.fault.date is not None:
+                return [(b"date", self.fault.date.encode("latin-1"))] if self.fault.date else []
+            now_s += self.fault.skew_s
+        return [(b"date", _date(int(now_s)))]
 
 
-_date_cache: tuple[int, bytes] = (0, b"")
-
-
+@lru_cache(maxsize=8)
 def _date(now_s: int) -> bytes:
     """The Date header (RFC 9110, 5.6.7), made once a second."""
-    global _date_cache
-    if _date_cache[0] != now_s:
-        _date_cache = (now_s, formatdate(now_s, usegmt=True).encode())
-    return _date_cache[1]
+    return formatdate(now_s, usegmt=True).encode()

@@ -19,6 +19,8 @@ from functools import lru_cache
 from typing import Literal
 from urllib.parse import parse_qsl, quote
 
+BUCKET = "global-recordings"
+"""The bucket of all recordings, everybody's."""
 ACCESS_KEY = "AKIASIMULATEDVOXO00"
 SECRET_KEY = "simulated/secret/of/the/simulated/storage"
 REGION = "us-east-1"

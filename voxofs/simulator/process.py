@@ -1,4 +1,4 @@
-"""A simulator as a child process, steered over its control API.
+"""A simulator as a child process, steered over its control port.
 
 For benchmarks and the demo, where it must not share the daemon's event loop. The child ends with its
 parent even if that is killed: it holds the read end of a pipe whose other end only the parent has, and
@@ -17,6 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+_PATIENCE_S = 30.0
+"""For an answer of the controls, which work at once: longer than the busiest machine holds them up."""
+
 
 class SimulatorProcess:
     """A running child; a context manager that ends it."""
@@ -26,6 +29,9 @@ class SimulatorProcess:
         self.pid = child.pid
         self.api_url: str = ready["api_url"]
         self.storage_url: str = ready["storage_url"]
+        self.control_url: str = ready["control_url"]
+        self.relay_pid: int | None = ready["relay_pid"]
+        """The relay's process where there is a round trip: its work is not the simulator's."""
         self.token: str = ready["token"]
         self.email: str = ready["email"]
         self.password: str = ready["password"]
@@ -69,7 +75,7 @@ class SimulatorProcess:
         self._call("reset", {})
 
     def settings(self, **values: Any) -> None:
-        """Change settings, e.g. `storage_delay_s=0.03`, `refuse_storage=True`."""
+        """Change settings, e.g. `storage_delay_s=0.03`, `refuse_api=True`."""
         self._call("settings", values)
 
     def add_faults(self, *faults: dict[str, Any]) -> None:
@@ -98,8 +104,8 @@ class SimulatorProcess:
 
     def _call(self, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.api_url}/_sim/{path}", data=data)
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        request = urllib.request.Request(f"{self.control_url}/{path}", data=data)
+        with urllib.request.urlopen(request, timeout=_PATIENCE_S) as answer:
             return json.load(answer)
 
 

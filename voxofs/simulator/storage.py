@@ -10,19 +10,15 @@ from __future__ import annotations
 
 import re
 from email.utils import formatdate
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from . import links
-from .api import BUCKET
 from .audio import Audio
 from .exchange import Exchange, Headers, Spoilt
 from .index import folder
-
-if TYPE_CHECKING:
-    from .server import Simulator
-    from .wire import Connection, Receive, Scope, Send
-    from .world import Tenant
+from .vendor import Vendor
+from .wire import Connection, Receive, Scope, Send
+from .world import Tenant
 
 _KEY = re.compile(r"([^/]+)/(\d{4})/(\d\d)/(\d\d)/(\d\d)/([^/]+)\.mp3", re.DOTALL)
 _RANGE = re.compile(rb"bytes=(\d*)-(\d*)")
@@ -35,17 +31,17 @@ _TWO_MECHANISMS = (
 class Storage:
     """The application behind `sim.storage_url`."""
 
-    def __init__(self, sim: Simulator) -> None:
-        self._sim = sim
+    def __init__(self, vendor: Vendor) -> None:
+        self._vendor = vendor
 
     async def __call__(self, connection: Connection, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["raw_path"].decode("latin-1")
         _, first, key = [*path.split("/", 2), "", ""][:3]
-        route = "audio" if first == BUCKET else "other"
+        route = "audio" if first == links.BUCKET else "other"
         if first == "plain":
             route = "plain" if path.endswith(".mp3") else "index"
-        entry = self._sim.log.begin("storage", route, scope["method"])
-        exchange = Exchange(self._sim, connection, scope, receive, send, entry)
+        entry = self._vendor.log.begin("storage", route, scope["method"])
+        exchange = Exchange(self._vendor, connection, scope, receive, send, entry)
         if b"authorization" in exchange.headers:
             entry.leaked_authorization = True
         entry.range = exchange.headers.get(b"range", b"").decode("latin-1") or None
@@ -62,7 +58,7 @@ class Storage:
         except Spoilt:
             pass
         finally:
-            self._sim.log.end(entry)
+            self._vendor.log.end(entry)
 
     def _place(self, key: str) -> tuple[Tenant | None, str, str]:
         """Which tenant, folder and uniqueId a key names; no tenant where it names nothing."""
@@ -70,10 +66,9 @@ class Storage:
         if match is None:
             return None, "", ""
         code, year, month, day, hour, unique_id = match.groups()
-        return self._sim.world.by_code.get(code), f"{year}-{month}-{day} {hour}", unique_id
+        return self._vendor.world.by_code.get(code), f"{year}-{month}-{day} {hour}", unique_id
 
     async def _signed(self, exchange: Exchange, path: str, key: str) -> None:
-        sim = self._sim
         tenant, wall, unique_id = self._place(key)
         await exchange.begin(None if tenant is None else tenant.id, unique_id)
         if exchange.entry.leaked_authorization:
@@ -82,7 +77,7 @@ class Storage:
         host = exchange.headers.get(b"host", b"").decode("latin-1")
         query = exchange.scope["query_string"].decode("latin-1")
         try:
-            links.verify(exchange.entry.method, host, path, query, sim.storage_now())
+            links.verify(exchange.entry.method, host, path, query, self._vendor.storage_now())
         except links.Refused as refused:
             await exchange.s3_error(403, refused.code, refused.message)
             return
@@ -104,7 +99,7 @@ class Storage:
             where = exchange.scope["raw_path"] + b"/"
             await exchange.answer(301, [(b"location", where), (b"content-type", b"text/html")], b"Moved")
             return
-        page = folder(self._sim.world, key.strip("/"), self._sim.now())
+        page = folder(self._vendor.world, key.strip("/"), self._vendor.now())
         if page is None:
             await exchange.answer(404, [(b"content-type", b"text/html")], b"<h1>404 Not Found</h1>")
         else:
@@ -115,7 +110,7 @@ class Storage:
     ) -> None:
         audio = None
         if tenant is not None:
-            audio = self._sim.world.audio(tenant, wall, unique_id, self._sim.now())
+            audio = self._vendor.world.audio(tenant, wall, unique_id, self._vendor.now())
         if audio is None:
             await exchange.s3_error(404, "NoSuchKey", "The specified key does not exist.")
             return

@@ -102,10 +102,11 @@ BENCH = TenantSpec(200, "bench", "Two busy hours", BenchMonth())
 BIG = TenantSpec(201, "big", "Very long calls", LongCalls())
 FLOOD = TenantSpec(202, "flood", "24,000 calls in a day", Steady(date(2024, 3, 5), date(2024, 3, 6), 1_000))
 MILLION = TenantSpec(203, "million", "A million calls", Steady(date(2024, 1, 1), date(2024, 3, 29), 475))
+MONTH = TenantSpec(204, "month", "25 calls an hour", Steady(date(2024, 3, 1), date(2024, 4, 1), 25))
 
 WORLDS = {
     "demo": (DEMO, ACME),
-    "bench": (BENCH, BIG, FLOOD, MILLION),
-    "all": (DEMO, ACME, BENCH, BIG, FLOOD, MILLION),
+    "bench": (BENCH, BIG, FLOOD, MILLION, MONTH),
+    "all": (DEMO, ACME, BENCH, BIG, FLOOD, MILLION, MONTH),
 }
 """Sets of tenants by the name that the command line uses."""

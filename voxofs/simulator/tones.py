@@ -18,9 +18,13 @@ import wave
 from collections.abc import Callable
 
 RATE = 8_000
+"""Samples a second, as telephones have (ITU-T G.711)."""
 WORD_SAMPLES = 7 * 576
+"""Whole frames: layer III of MPEG-2 has 576 samples in one."""
 _SILENT_SAMPLES = 700
+"""At both ends of a word: longer than a frame and its overlap into the next."""
 _FADE_SAMPLES = 400
+"""50 ms, so that a tone begins and ends without a click (by ear)."""
 _NOTES = (523.25, 587.33, 659.25, 783.99, 880.0, 1046.5, 392.0, 440.0, 329.63, 293.66, 261.63, 493.88)
 
 Tone = Callable[[float], float]

@@ -3,12 +3,15 @@
 Connections are accepted here and not by hypercorn because faults need the socket (a TCP reset is
 SO_LINGER 0 and close) and a refused port needs the listener closed and opened again under way. `Connection`
 is hypercorn's TCPServer for trio, less what a simulator on loopback does not need: an idle timer
-that is two tasks per request, and a write of its own for the head of an answer (see `cork`).
+that is two tasks per request, and a write of its own for the head of an answer (see `cork`). TLS is trio's
+stream around the same socket; a break is a break of the TCP connection under it.
 """
 
 from __future__ import annotations
 
+import errno
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -28,7 +31,11 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[["Connection", Scope, Receive, Send], Awaitable[None]]
 
 _BACKLOG = 512
+"""Connections that may wait to be accepted: more than any client here opens at once."""
 _JOIN_BYTES = 16_384
+"""Up to here one copy is cheaper than a second system call: a rule of thumb."""
+_HEAD_BYTES = 65_536
+"""What a request's head may take: four times hypercorn's own limit, as hostile uniqueIds are long."""
 
 
 class QuietConfig(Config):
@@ -40,7 +47,7 @@ class QuietConfig(Config):
         self.errorlog = "-"
         self.loglevel = "ERROR"
         self.keep_alive_max_requests = 1 << 62
-        self.h11_max_incomplete_size = 65_536
+        self.h11_max_incomplete_size = _HEAD_BYTES
 
     def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
         """None: the answers carry their own Date, by the simulated clock."""
@@ -50,10 +57,21 @@ class QuietConfig(Config):
 class Connection(TCPServer):
     """One client's connection."""
 
-    def __init__(self, app: App, config: Config, context: WorkerContext, stream: trio.SocketStream) -> None:
+    def __init__(
+        self,
+        app: App,
+        config: Config,
+        context: WorkerContext,
+        plain: trio.SocketStream,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self._tls = None
+        if tls is not None:
+            # https_compatible: clients of HTTP rarely wait for a close_notify, and send none (RFC 9112, 9.8)
+            self._tls = trio.SSLStream(plain, tls, server_side=True, https_compatible=True)
         # hypercorn's annotations name its own TLS stream and message types only; it takes plain ones too
-        super().__init__(self._serve, config, context, LifespanState(), stream)  # type: ignore[arg-type]
-        self._socket = stream.socket
+        super().__init__(self._serve, config, context, LifespanState(), self._tls or plain)  # type: ignore[arg-type]
+        self._socket = plain.socket
         self._handler = app
         self.gone = False
         """The client has closed, or we have: what is sent now reaches nobody."""
@@ -64,6 +82,8 @@ class Connection(TCPServer):
 
     async def run(self) -> None:
         try:
+            if self._tls is not None:
+                await self._tls.do_handshake()
             async with TaskGroup() as tasks:
                 self._task_group = tasks
                 state = ConnectionState(self.state)
@@ -73,7 +93,7 @@ class Connection(TCPServer):
                     self.context,
                     tasks,
                     state,
-                    False,
+                    self._tls is not None,
                     None,
                     None,
                     self.protocol_send,
@@ -81,8 +101,8 @@ class Connection(TCPServer):
                 )
                 await self.protocol.initiate()
                 await self._read()
-        except OSError:
-            pass
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the client left, does not trust our certificate, or was reset within the handshake
         finally:
             self.gone = True
             await self._close()
@@ -142,10 +162,18 @@ class Connection(TCPServer):
             sock.close()
 
 
+_TAKEN_S, _TAKEN_AGAIN_S = 10.0, 0.1
+"""While the port was closed, somebody's outgoing connection may have been given its number (ip(7),
+ip_local_port_range); that ends soon. Rules of thumb."""
+
+
 class Port:
     """A listening port that can be closed and opened again, and its connections."""
 
-    def __init__(self, app: App, host: str, port: int, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, app: App, host: str, port: int, nursery: trio.Nursery, tls: ssl.SSLContext | None
+    ) -> None:
+        self._tls = tls
         self._app = app
         self._host = host
         self._nursery = nursery
@@ -161,14 +189,20 @@ class Port:
         """Listen, on the same port as before; does nothing where it listens already. Raises OSError."""
         if self._listener is not None:
             return
-        listener = trio.socket.socket()
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            await listener.bind((self._host, self.number))
-            listener.listen(_BACKLOG)
-        except BaseException:
-            listener.close()
-            raise
+        gives_up_s = trio.current_time() + _TAKEN_S
+        while True:
+            listener = trio.socket.socket()
+            try:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                await listener.bind((self._host, self.number))
+                listener.listen(_BACKLOG)
+                break
+            except BaseException as error:
+                listener.close()
+                taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+                if not taken or trio.current_time() > gives_up_s:
+                    raise
+            await trio.sleep(_TAKEN_AGAIN_S)
         self.number = listener.getsockname()[1]
         self._listener = listener
         self._nursery.start_soon(self._accept, listener)
@@ -197,9 +231,10 @@ class Port:
             self._nursery.start_soon(self._run, sock)
 
     async def _run(self, sock: trio.socket.SocketType) -> None:
-        connection = Connection(self._app, self._config, self._context, trio.SocketStream(sock))
+        connection = Connection(self._app, self._config, self._context, trio.SocketStream(sock), self._tls)
         self.connections.add(connection)
         try:
             await connection.run()
         finally:
             self.connections.discard(connection)
+            sock.close()  # a cancelled `_close` does not get that far
