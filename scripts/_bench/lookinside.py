@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness import Bench
 from processes import Failed, end, run, start
-from works import HOUR_PATH
+from runs import Bench
+from truth import HOUR_PATH
 
 _STEP_S = 0.05
 _SAMPLES_A_S = 100

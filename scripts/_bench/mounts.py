@@ -1,4 +1,4 @@
-"""The mounts that are compared: voxofs, and peers over the simulator's plain HTTP folders.
+"""The mounts that are compared: voxofs, voxofs as it was, and peers over the simulator's plain HTTP folders.
 
 A peer's options are its defaults, and each is mounted at the root, as a person would mount it.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +16,20 @@ from tempfile import mkdtemp
 from urllib.request import urlopen
 
 from processes import cpu_s, end, peak_rss_bytes, rss_bytes, start, unmount, wait_until_mounted
+from programs import ROOT, needed
+from worlds import Service
 
-from voxofs.simulator import SimulatorProcess
+from voxofs.store.key import make_key_file
 
-ROOT = Path(__file__).resolve().parents[2]
-SYSTEMS = {
-    "voxofs": None,
-    "rclone": "rclone",
-    "rclone-full": "rclone",
-    "httpdirfs": "httpdirfs",
-    "httpdirfs-cache": "httpdirfs",
+OURS = ("voxofs", "before")
+"""Both are voxofs: of this tree, and of the one that it is compared with."""
+_SINCE = {
+    "bench": "2024-03-01",
+    "big": "2024-03-05",
+    "flood": "2024-03-05",
+    "million": "2024-01-01",
+    "month": "2024-03-01",
 }
-"""What can be mounted, and which Debian package brings it."""
-_SINCE = {"bench": "2024-03-01", "big": "2024-03-05", "flood": "2024-03-05", "million": "2024-01-01"}
 _MONTH = "2024/03"
 _MOUNT_PATIENCE_S = 30.0
 
@@ -63,32 +64,29 @@ class Mounted:
         return peak_rss_bytes(self.pid)
 
 
-def available(wanted: list[str]) -> tuple[list[str], list[str]]:
-    """Of these systems, the ones that are installed, and the packages of those that are not."""
-    found, missing = [], set()
-    for system in wanted:
-        package = SYSTEMS.get(system, system)
-        if package is None or shutil.which(package):
-            found.append(system)
-        else:
-            missing.add(package)
-    return found, sorted(missing)
-
-
 @contextmanager
-def mounted(system: str, tenant: str, sim: SimulatorProcess, base: Path) -> Iterator[Mounted]:
-    """A fresh mount, its caches empty; nothing of it is left afterwards. `tenant`: the one that is shown."""
+def mounted(
+    system: str,
+    tenants: Sequence[str],
+    service: Service,
+    base: Path,
+    *,
+    source: Path = ROOT,
+    kept: Path | None = None,
+) -> Iterator[Mounted]:
+    """A fresh mount, its caches empty; nothing of it is left afterwards. `tenants`: those that are shown.
+    `source`: whose voxofs. `kept`: a folder in which its cache outlives it (for voxofs: the disk tier)."""
     home = Path(mkdtemp(prefix=f"{system}-", dir=base))
     path = home / "mnt"
     path.mkdir()
     log = home / "log"
     log.touch()
-    _compute_index(tenant, sim)
-    process = start(_command(system, tenant, sim, home, path), log, PYTHONPATH=str(ROOT))
+    environment = {"PYTHONPATH": str(source)} | service.environment
+    process = start(_command(system, tenants, service, home, path, kept), log, **environment)
     try:
         wait_until_mounted(path, process, log, patience_s=_MOUNT_PATIENCE_S)
         path.stat()
-        month = path / tenant / _MONTH
+        month = path / tenants[0] / _MONTH
         yield Mounted(system, path, month, process, rss_bytes(process.pid))
     finally:
         unmount(path)
@@ -96,41 +94,55 @@ def mounted(system: str, tenant: str, sim: SimulatorProcess, base: Path) -> Iter
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _compute_index(tenant: str, sim: SimulatorProcess) -> None:
+def compute_index(tenant: str, service: Service) -> None:
     """Have the pages above the month made once: a file server would have them, and the peers do not pay for
     the simulator's arithmetic."""
-    page = f"{sim.storage_url}/plain/"
+    page = f"{service.sim.storage_url}/plain/"
     for part in (tenant, *_MONTH.split("/"), ""):
-        with urlopen(page) as answer:
+        with urlopen(page, context=service.trust()) as answer:
             answer.read()
         page += f"{part}/"
 
 
-def _command(system: str, tenant: str, sim: SimulatorProcess, home: Path, path: Path) -> list[str | Path]:
-    url = f"{sim.storage_url}/plain/"
-    if system == "voxofs":
-        config = _config(tenant, sim, home)
+def _command(
+    system: str, tenants: Sequence[str], service: Service, home: Path, path: Path, kept: Path | None
+) -> list[str | Path]:
+    if system in OURS:
+        config = configuration(tenants, service, home, kept)
         return [sys.executable, "-m", "voxofs", "mount", "--config", config, "--foreground", path]
-    cache = home / "cache"
-    cache.mkdir()
+    url = f"{service.sim.storage_url}/plain/"
+    cache = (kept or home) / "cache"
+    cache.mkdir(exist_ok=True)
     if system.startswith("rclone"):
-        (home / "rclone.conf").touch()
-        full = ["--vfs-cache-mode", "full"] if system == "rclone-full" else []
-        return [
-            "rclone", "mount", ":http:", path, "--http-url", url, "--read-only",
-            "--config", home / "rclone.conf", "--cache-dir", cache, *full,
-        ]  # fmt: skip
-    kept = ["--cache", "--cache-location", cache] if system == "httpdirfs-cache" else []
-    return ["httpdirfs", "-f", *kept, url, path]
+        full: list[str | Path] = ["--vfs-cache-mode", "full"] if system == "rclone-full" else []
+        return [*rclone("mount", service, home), path, "--read-only", "--cache-dir", cache, *full]
+    cached: list[str | Path] = ["--cache", "--cache-location", cache] if system == "httpdirfs-cache" else []
+    trusted: list[str | Path] = [] if service.authority is None else ["--cacert", service.authority]
+    return [needed("httpdirfs"), "-f", *trusted, *cached, url, path]
 
 
-def _config(tenant: str, sim: SimulatorProcess, home: Path) -> Path:
-    """Everything at its default but where the service is and which tenant is shown."""
+def rclone(command: str, service: Service, home: Path, folder: str = "") -> list[str | Path]:
+    """rclone's command line up to the folder below the index; its configuration is in `home`, and empty."""
+    (home / "rclone.conf").touch()
+    trusted: list[str | Path] = [] if service.authority is None else ["--ca-cert", service.authority]
+    url = f"{service.sim.storage_url}/plain/"
+    options: list[str | Path] = ["--http-url", url, "--config", home / "rclone.conf", *trusted]
+    return [needed("rclone"), command, *options, f":http:{folder}"]
+
+
+def configuration(tenants: Sequence[str], service: Service, home: Path, kept: Path | None = None) -> Path:
+    """Everything at its default but where the service is, which tenants are shown, and what is kept where."""
     token = home / "token"
     token.touch(mode=0o600)
-    token.write_text(sim.token)
-    lines = ["[api]", f'base_url = "{sim.api_url}"', f'token_file = "{token}"']
-    lines += [f"[tenants.{tenant}]", f"id = {sim.tenants[tenant]}", f"since = {_SINCE[tenant]}"]
+    token.write_text(service.sim.token)
+    lines = ["[api]", f'base_url = "{service.sim.api_url}"', f'token_file = "{token}"']
+    for tenant in tenants:
+        lines += [f"[tenants.{tenant}]", f"id = {service.sim.tenants[tenant]}", f"since = {_SINCE[tenant]}"]
+    if kept is not None:
+        key = kept / "disk.key"
+        if not key.exists():
+            make_key_file(key)
+        lines += ["[disk]", f'path = "{kept / "tier"}"', f'key_file = "{key}"', 'size = "40 GiB"']
     config = home / "voxofs.toml"
     config.write_text("\n".join(lines) + "\n")
     return config

@@ -6,13 +6,15 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PATIENCE_S = 10.0
+_CPUCLOCK_SCHED = 2
+"""Which of a process's clocks (linux/posix-timers.h): what the scheduler gave it."""
 
 
 class Failed(Exception):
@@ -20,7 +22,8 @@ class Failed(Exception):
 
 
 def start(command: Sequence[str | Path], log: Path, **environment: str) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own (a Ctrl-C is for the benchmark, which then ends it)."""
+    """Start a program in a session of its own (a Ctrl-C is for the benchmark, which then ends it), in the
+    folder of its log: `python -m` looks into the present folder first, and must not find another voxofs."""
     with log.open("ab") as output:
         return subprocess.Popen(
             [str(word) for word in command],
@@ -28,6 +31,7 @@ def start(command: Sequence[str | Path], log: Path, **environment: str) -> subpr
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            cwd=log.parent,
             env=os.environ | {"LC_ALL": "C"} | environment,
         )
 
@@ -47,7 +51,13 @@ def kill_session(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def run(command: Sequence[str | Path], *, cwd: Path | None = None, input: bytes = b"") -> bytes:  # noqa: A002
+def run(
+    command: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    input: bytes = b"",  # noqa: A002
+    environment: Mapping[str, str] | None = None,
+) -> bytes:
     """Run a program to its end and return what it printed. Raises `Failed` unless it exits with 0."""
     with subprocess.Popen(
         [str(word) for word in command],
@@ -56,7 +66,7 @@ def run(command: Sequence[str | Path], *, cwd: Path | None = None, input: bytes 
         stderr=subprocess.PIPE,
         cwd=cwd,
         start_new_session=True,
-        env=os.environ | {"LC_ALL": "C"},
+        env=os.environ | {"LC_ALL": "C"} | dict(environment or {}),
     ) as process:
         try:
             output, complaint = process.communicate(input)
@@ -75,7 +85,7 @@ def wait_until_mounted(path: Path, process: subprocess.Popen[bytes], log: Path, 
     while not os.path.ismount(path):
         if process.poll() is not None or time.monotonic() > until_s:
             said = log.read_text(errors="replace").strip()[-600:]
-            raise Failed(f"{process.args} did not mount (exit code {process.returncode}): {said}")
+            raise Failed(f"{process.args!r} did not mount (exit code {process.returncode}): {said}")
         time.sleep(0.01)
 
 
@@ -88,9 +98,12 @@ def unmount(path: Path) -> None:
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time of a process so far, in seconds (proc_pid_stat(5), fields 14 and 15)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+    """User and system time of a process so far, in seconds, threads that have ended included: its CPU clock
+    (clock_getcpuclockid(3)), which counts nanoseconds where /proc/PID/stat has ticks of 10 ms."""
+    try:
+        return time.clock_gettime((~pid << 3) | _CPUCLOCK_SCHED)
+    except OSError:
+        raise Failed(f"process {pid} has ended") from None
 
 
 def busy_s() -> float:

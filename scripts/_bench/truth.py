@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
-from voxofs.simulator import WORLDS, Simulator
+from voxofs.simulator.server import Simulator
+from voxofs.simulator.tenants import WORLDS
+from voxofs.simulator.world import Tenant
 
 SEED = 1
 HOUR = "2024-03-05 10"
+HOUR_PATH = Path("05/10")
+"""The hour that most is done with, below the month."""
 
 
 class WrongBytes(Exception):
@@ -91,7 +95,7 @@ class Truth:
                 found[fields[-1]] = int(fields[4])
         same(found, self.sizes, "ls -l of the hour")
 
-    def _tenant(self, code: str):
+    def _tenant(self, code: str) -> Tenant:
         return self._world.by_code[code]
 
 
