@@ -1,20 +1,61 @@
-"""Fixtures: the two front ends, a core with clocks to turn, and waits that tests need not sit out."""
+"""Fixtures: the three front ends, a core with clocks to turn, and waits that tests need not sit out."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 
+import hypothesis
 import pytest
 import stamina
+from harness.file_systems import configured, fsspec_front
 from harness.fronts import Front, core_front, mount_front
 from harness.rig import Rig, open_rig
+from harness.vendors import Vendor, vendor
+
+from voxofs.fsspec.cores import end_all
+from voxofs.fsspec.filesystem import VoxoFileSystem
+
+# What runs in the background ignores these (POSIX, 2.11), and every program that a test starts would, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test said of names that are no UTF-8 goes from process to process (pytest-xdist) as UTF-8."""
+    report = yield
+    report.sections = [
+        (title, text.encode("utf-8", "backslashreplace").decode()) for title, text in report.sections
+    ]
+    return report
+
 
 EnterFront = Callable[..., AbstractAsyncContextManager[Front]]
-_FRONTS: dict[str, EnterFront] = {"core": core_front, "mount": mount_front}
+_FRONTS: dict[str, EnterFront] = {"core": core_front, "fsspec": fsspec_front, "mount": mount_front}
 
 
-@pytest.fixture(params=sorted(_FRONTS))
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """A command that a test runs in this process sets up the log; the next test has it as it was."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    for handler in set(root.handlers) - set(handlers):
+        root.removeHandler(handler)
+
+
+@pytest.fixture(params=["core", pytest.param("mount", marks=pytest.mark.mounts)])
 def enter(request: pytest.FixtureRequest) -> EnterFront:
     """Opens a front end over a simulator: `async with enter(tenants, sections=…, …) as front`."""
     return _FRONTS[request.param]
@@ -39,3 +80,25 @@ def no_waits() -> Iterator[None]:
     """Tries follow each other at once; only in this process."""
     with stamina.set_testing(True, attempts=3):
         yield
+
+
+@pytest.fixture
+def sold() -> Iterator[Vendor]:
+    """The office, at a vendor."""
+    with vendor() as opened:
+        yield opened
+
+
+@pytest.fixture
+def config(sold: Vendor) -> Iterator[Path]:
+    """A configuration file for it. Afterwards no core is left."""
+    with configured(sold.sim) as path:
+        yield path
+        end_all()
+        VoxoFileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def fs(config: Path) -> VoxoFileSystem:
+    """A file system, as a program has it."""
+    return VoxoFileSystem(config=config)

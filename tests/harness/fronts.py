@@ -16,10 +16,13 @@ from typing import Any, Protocol, TypeVar
 import pytest
 import trio
 
+from voxofs.core.fs import FileSystem
+from voxofs.core.handles import Handle
+from voxofs.core.tree import Names
 from voxofs.errors import VoxofsError
-from voxofs.fs import FileSystem, Handle
-from voxofs.simulator import FixedTenant, Simulator, TenantSpec
-from voxofs.tree import Path
+from voxofs.model import NOBODY, Caller
+from voxofs.simulator.server import Simulator
+from voxofs.simulator.world import FixedTenant, TenantSpec
 
 from .mounts import Daemon, mounted
 from .rig import PATIENCE_S, Hands, Sections, open_rig
@@ -98,28 +101,29 @@ async def settle(front: Front) -> dict[str, int]:
 
 
 class CoreFront:
-    """The file system object, called as the adapter calls it."""
+    """The file system object, called as the adapter calls it; by one process, or by nobody in particular."""
 
-    def __init__(self, sim: Simulator, fs: FileSystem) -> None:
+    def __init__(self, sim: Simulator, fs: FileSystem, caller: Caller = NOBODY) -> None:
         self.sim = sim
         self._fs = fs
+        self._caller = caller
 
     async def listdir(self, path: str) -> list[str]:
         with _as_os_error():
-            listing = await self._fs.listing(_names(path))
+            listing = await self._fs.listing(_names(path), self._caller)
             return [listing.entry(index)[0] for index in range(len(listing))]
 
     async def stat(self, path: str) -> Seen:
         with _as_os_error():
-            attributes = await self._fs.lookup(_names(path))
+            attributes = await self._fs.lookup(_names(path), self._caller)
         assert attributes.size is not None
         return Seen(attributes.size, attributes.mtime_s, attributes.is_folder)
 
     @asynccontextmanager
     async def opened(self, path: str) -> AsyncIterator[OpenFile]:
         with _as_os_error():
-            await self._fs.lookup(_names(path))  # the kernel always does
-            handle = await self._fs.open(_names(path))
+            await self._fs.lookup(_names(path), self._caller)  # the kernel always does
+            handle = await self._fs.open(_names(path), self._caller)
         try:
             yield _CoreFile(handle)
         finally:
@@ -138,7 +142,7 @@ class _CoreFile:
 
     async def read(self, offset: int, size: int) -> bytes:
         with _as_os_error():
-            return await self._handle.read(offset, size)
+            return bytes(await self._handle.read(offset, size))
 
 
 class MountFront:
@@ -182,7 +186,7 @@ def _all_xattrs(path: str) -> dict[str, str]:
     return {name: os.getxattr(path, name).decode() for name in os.listxattr(path)}
 
 
-def _names(path: str) -> Path:
+def _names(path: str) -> Names:
     return tuple(name for name in path.split("/") if name)
 
 
@@ -211,6 +215,7 @@ async def mount_front(
     tenants: Sequence[TenantSpec | FixedTenant] | None = None,
     *,
     sections: Sections | None = None,
+    prelude: str = "",
     **simulator: Any,
 ) -> AsyncIterator[Front]:
     """A daemon of its own, mounted, over a simulator in this process. Its clocks are the real ones."""
@@ -218,7 +223,8 @@ async def mount_front(
     with_token = not {"token_file", "email"} & set(given.get("api", {}))
     async with Simulator([office()] if tenants is None else tenants, **simulator) as sim:
         folders = {each.code: each.id for each in sim.world.tenants.values()}
-        manager = mounted(sim.api_url, folders, token=sim.token if with_token else None, sections=given)
+        token = sim.token if with_token else None
+        manager = mounted(sim.api_url, folders, token=token, sections=given, prelude=prelude)
         daemon = await trio.to_thread.run_sync(manager.__enter__)
         try:
             yield MountFront(sim, daemon)

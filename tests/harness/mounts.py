@@ -58,8 +58,10 @@ def mounted(
     token: str | None,
     sections: Mapping[str, Mapping[str, Any]] | None = None,
     options: Sequence[str] = (),
+    prelude: str = "",
 ) -> Iterator[Daemon]:
-    """`voxofs mount --foreground`, ready. The kernel's mount and the process are gone afterwards."""
+    """`voxofs mount --foreground`, ready. The kernel's mount and the process are gone afterwards. `prelude`:
+    Python that the daemon runs first."""
     with tempfile.TemporaryDirectory(prefix="voxofs-test-") as place:
         directory, config, log = Path(place, "calls"), Path(place, "voxofs.toml"), Path(place, "log")
         directory.mkdir()
@@ -68,7 +70,10 @@ def mounted(
         environ["PYTHONPATH"] = str(ROOT)
         if token is not None:
             environ["VOXOFS_TOKEN"] = token
-        command = [sys.executable, "-m", "voxofs", "mount", "--foreground", "--config", str(config)]
+        voxofs = ["-m", "voxofs"]
+        if prelude:
+            voxofs = ["-c", f"{prelude}\nimport runpy\nrunpy.run_module('voxofs', run_name='__main__')"]
+        command = [sys.executable, *voxofs, "mount", "--foreground", "--config", str(config)]
         with log.open("wb") as stderr:
             process = subprocess.Popen([*command, *options, str(directory)], env=environ, stderr=stderr)
         try:

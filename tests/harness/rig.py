@@ -11,9 +11,22 @@ from typing import Any
 import trio
 
 from voxofs.clock import Clock
-from voxofs.config import Api, Cache, Config, Mount, Secret, Storage, Tenant, Xattr
-from voxofs.core import Core, open_core
-from voxofs.simulator import FixedTenant, Simulator, TenantSpec
+from voxofs.config.secrets import Secret
+from voxofs.config.sections import (
+    ApiSection,
+    AuditSection,
+    CacheSection,
+    DiskSection,
+    HttpSection,
+    MountSection,
+    PrivacySection,
+    StorageSection,
+    TenantSection,
+)
+from voxofs.config.settings import Config
+from voxofs.core.build import Core, open_core
+from voxofs.simulator.server import Simulator
+from voxofs.simulator.world import FixedTenant, TenantSpec
 
 from .world import epoch_s, office
 
@@ -62,8 +75,15 @@ class Rig:
 
     async def idle(self) -> None:
         """Wait until nothing is under way any more, on either side."""
-        library, gates = self.core.library, self.core.gates
-        await until(lambda: not library.fetches and not any(gate.in_use + gate.waiting for gate in gates))
+        library, catalog, gates = self.core.library, self.core.catalog, self.core.gates
+        await until(
+            lambda: (
+                not library.fetches
+                and not library.leases.ahead
+                and not catalog.asked
+                and not any(gate.in_use + gate.waiting for gate in gates)
+            )
+        )
         await until(lambda: not any(self.sim.log.in_flight.values()))
 
 
@@ -77,12 +97,15 @@ def config_for(
         api["token"] = Secret(sim.token)
     folders = tenants or {each.code: each.id for each in sim.world.tenants.values()}
     return Config(
-        tenants={name: Tenant(id=number, since=SINCE) for name, number in folders.items()},
-        api=Api(base_url=sim.api_url, **api),
-        storage=Storage(**given.get("storage", {})),
-        cache=Cache(**given.get("cache", {})),
-        mount=Mount(**({"deadline_s": 10.0} | given.get("mount", {}))),
-        xattr=Xattr(**given.get("xattr", {})),
+        tenants={name: TenantSection(id=number, since=SINCE) for name, number in folders.items()},
+        api=ApiSection(base_url=sim.api_url, **api),
+        storage=StorageSection(**given.get("storage", {})),
+        cache=CacheSection(**given.get("cache", {})),
+        mount=MountSection(**({"deadline_s": 10.0} | given.get("mount", {}))),
+        privacy=PrivacySection(**given.get("privacy", {})),
+        audit=AuditSection(**given.get("audit", {})),
+        disk=DiskSection(**given.get("disk", {})),
+        http=HttpSection(**given.get("http", {})),
     )
 
 
@@ -107,7 +130,7 @@ async def open_rig(
 
 def check_at_rest(core: Core) -> None:
     """Every gauge is back at zero."""
-    assert core.library.fetches == 0
+    assert core.library.fetches == core.library.leases.ahead == 0
     for gate in core.gates:
         assert (gate.in_use, gate.waiting) == (0, 0), gate
     for recording in core.library.recordings():

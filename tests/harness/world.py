@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from voxofs.simulator import FixedTenant
+from voxofs.simulator.world import FixedTenant
 
 BLOCK = 65_536
 OFFICE = 9

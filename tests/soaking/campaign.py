@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import tempfile
 import time
 from collections import Counter
@@ -17,19 +15,18 @@ from typing import Any
 from harness.mounts import Daemon, mounted
 
 from voxofs.simulator.process import SimulatorProcess, start_process
+from voxofs.store.key import make_key_file
 
+from .invariants import PATIENCE_S, Run, finish, look_for_secrets
 from .population import SEED, TENANTS, WORLD, Population, weekdays
-from .process import Sample, sample
+from .process import sample
 from .workers import Tally, Watchdog, Worker
 
 FAULT_RATE = 0.05
 DEADLINE_S = 5.0
 LINK_LIFETIME_S = 3.0
 _ROTATES_S = 5.0
-_PATIENCE_S = 60.0
-_MOST_GROWTH = 1.15
-_MOST_GROWTH_MIB = 24.0
-_CONNECTIONS = 16
+CONNECTIONS = 16
 
 FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "status", "status": 429, "retry_after": "1"},
@@ -48,33 +45,25 @@ FAULTS: tuple[dict[str, Any], ...] = (
 
 
 @dataclass
-class Outcome:
+class Outcome(Run):
     """Everything that the report tells."""
 
-    minutes: float
-    workers: int
     tally: Tally = field(default_factory=Tally)
-    samples: list[Sample] = field(default_factory=list)
     requests: Counter[str] = field(default_factory=Counter)
     """By route and status, as the simulator saw them."""
     faults: Counter[str] = field(default_factory=Counter)
     rotations: int = 0
-    longest_still_s: float = 0.0
-    status: dict[str, Any] = field(default_factory=dict)
-    violations: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
         """Whether every promise was kept."""
         return not self.violations and not self.tally.wrongs
 
-    def warm(self) -> Sample:
-        """The sample from which on memory must be flat: a third of the way."""
-        return self.samples[len(self.samples) // 3]
 
-
-def soak(minutes: float, workers: int, say: Callable[[str], None], days: int = 12) -> Outcome:
-    """Run. Raises only where the run itself could not be made."""
+def soak(
+    minutes: float, workers: int, say: Callable[[str], None], days: int = 12, *, disk: bool = False
+) -> Outcome:
+    """Run, with the disk tier on where that is said. Raises only where the run itself could not be made."""
     outcome = Outcome(minutes, workers)
     population = Population(weekdays(date(2024, 3, 4), days))
     number = len(population.recordings)
@@ -87,11 +76,15 @@ def soak(minutes: float, workers: int, say: Callable[[str], None], days: int = 1
         tokens = [simulator.token]
         _write_token(token_file, simulator.token)
         sections: dict[str, dict[str, Any]] = {
-            "api": {"token_file": str(token_file), "connections": _CONNECTIONS},
-            "storage": {"link_lifetime_s": LINK_LIFETIME_S, "connections": _CONNECTIONS},
+            "api": {"token_file": str(token_file), "connections": CONNECTIONS},
+            "storage": {"link_lifetime_s": LINK_LIFETIME_S, "connections": CONNECTIONS},
             "cache": {"memory": "16 MiB", "records": 4_000, "known_sizes": 1_000},
             "mount": {"deadline_s": DEADLINE_S},
         }
+        if disk:
+            make_key_file(Path(place, "disk.key"))
+            tier = {"path": f"{place}/tier", "key_file": f"{place}/disk.key", "size": "64 MiB"}
+            sections["disk"] = tier | {"keep_free": "0 MiB"}
         with mounted(simulator.api_url, TENANTS, token=None, sections=sections) as daemon:
             scratch = Path(place, "copies")
             scratch.mkdir()
@@ -99,8 +92,8 @@ def soak(minutes: float, workers: int, say: Callable[[str], None], days: int = 1
             simulator.add_faults(*({**fault, "rate": FAULT_RATE / len(FAULTS)} for fault in FAULTS))
             _drive(crew, daemon, simulator, token_file, tokens, outcome, say)
             simulator.clear_faults()
-            _finish(daemon, outcome)
-            _look_for_secrets(daemon, tokens, outcome)
+            finish(daemon, outcome, CONNECTIONS)
+            look_for_secrets(daemon, tokens, outcome)
     return outcome
 
 
@@ -143,7 +136,7 @@ def _drive(
             say(f"{now.at_s / 60:.0f} min: {steps:,} operations, {size}")
     for worker in crew:
         worker.stop()
-    gives_up_s = time.monotonic() + _PATIENCE_S
+    gives_up_s = time.monotonic() + PATIENCE_S
     for worker in crew:
         while not worker.join(1.0):
             watchdog.look()
@@ -164,51 +157,6 @@ def _count(simulator: SimulatorProcess, outcome: Outcome) -> None:
         outcome.faults[f"{rule['kind']} {fault.get('status', '')}".strip()] = rule["hits"]
     if stats["leaked_authorization"]:
         outcome.violations.append("the token was given to the storage")
-
-
-def _finish(daemon: Daemon, outcome: Outcome) -> None:
-    """The invariants: every gauge is back at zero, and nothing has grown."""
-    if daemon.process.poll() is not None:
-        return
-    gives_up_s = time.monotonic() + _PATIENCE_S
-    while (busy := _busy(daemon, outcome)) and time.monotonic() < gives_up_s:
-        time.sleep(0.2)
-    outcome.violations += [f"not at rest: {what}" for what in busy]
-    first, warm = outcome.samples[0], outcome.warm()
-    last = sample(daemon.process.pid, outcome.samples[-1].at_s)
-    outcome.samples.append(last)
-    if last.rss_mib > warm.rss_mib * _MOST_GROWTH + _MOST_GROWTH_MIB:
-        outcome.violations.append(f"memory grew from {warm.rss_mib:.0f} to {last.rss_mib:.0f} MiB")
-    if last.descriptors > first.descriptors + 2 * _CONNECTIONS:
-        outcome.violations.append(f"{last.descriptors} descriptors, {first.descriptors} at the start")
-    if last.threads > first.threads + 4:
-        outcome.violations.append(f"{last.threads} threads, {first.threads} at the start")
-
-
-def _busy(daemon: Daemon, outcome: Outcome) -> list[str]:
-    text = Path(daemon.directory, ".voxofs/status").read_text()
-    outcome.status = status = json.loads(text)
-    gauges = {"fetches": status["fetches"]}
-    for name, gate in status["in_flight"].items():
-        gauges |= {f"{name} in flight": gate["now"], f"{name} waiting": gate["waiting"]}
-    # The handle through which this status is read is one of them.
-    gauges["handles"] = max(0, status["kernel"]["handles"] - 1)
-    return [f"{name} {value}" for name, value in gauges.items() if value]
-
-
-def _look_for_secrets(daemon: Daemon, tokens: list[str], outcome: Outcome) -> None:
-    said = daemon.said() + json.dumps(outcome.status)
-    command = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    if any(token in said or token in command for token in tokens) or "Signature=" in said:
-        outcome.violations.append("a secret in the log, the status or a command line")
-    for sign in ("Traceback", "a defect in voxofs", "never awaited"):
-        if sign in said:
-            outcome.violations.append(f"the log tells of a defect: {_around(said, sign)}")
-
-
-def _around(text: str, sign: str) -> str:
-    at = text.index(sign)
-    return " ".join(text[max(0, at - 300) : at + 700].split())
 
 
 def _write_token(path: Path, token: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from voxofs.simulator import WORLDS, Simulator
+from voxofs.simulator.server import Simulator
+from voxofs.simulator.tenants import WORLDS
 
 SEED = 1
 WORLD = "all"
@@ -30,13 +32,13 @@ class Recording:
 
 
 class Population:
-    """The recordings of some days of every tenant."""
+    """The recordings of some days of some tenants, which the mount shows under the names given here."""
 
-    def __init__(self, days: list[date]) -> None:
+    def __init__(self, days: list[date], tenants: Mapping[str, int] = TENANTS) -> None:
         self._sim = Simulator(WORLDS[WORLD], seed=SEED)
         self._lock = threading.Lock()
         self.hours: dict[str, list[Recording]] = {}
-        for code, tenant in TENANTS.items():
+        for code, tenant in tenants.items():
             for day in days:
                 self._add(code, tenant, day)
         self.recordings = [recording for hour in self.hours.values() for recording in hour]

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from .campaign import DEADLINE_S, FAULT_RATE, LINK_LIFETIME_S, Outcome
+from .invariants import Run
 
 
 def facts(outcome: Outcome) -> dict[str, Any]:
     """Everything as plain values."""
     tally = outcome.tally
-    first, warm, last = outcome.samples[0], outcome.warm(), outcome.samples[-1]
     return {
         "ok": outcome.ok,
         "minutes": outcome.minutes,
@@ -24,23 +24,28 @@ def facts(outcome: Outcome) -> dict[str, Any]:
         "errors": dict(sorted(tally.refused.items())),
         "requests": dict(sorted(outcome.requests.items())),
         "faults": dict(sorted(outcome.faults.items())),
-        "longest_without_progress_s": round(outcome.longest_still_s, 1),
+        **process_facts(outcome),
+        "wrong": tally.wrongs,
+        "violations": outcome.violations,
+    }
+
+
+def process_facts(run: Run) -> dict[str, Any]:
+    """Of any run: the daemon's size, and what it held at the end."""
+    first, warm, last = run.samples[0], run.warm(), run.samples[-1]
+    return {
+        "longest_without_progress_s": round(run.longest_still_s, 1),
         "rss_mib": {
             "start": round(first.rss_mib, 1),
             "warm": round(warm.rss_mib, 1),
-            "peak": round(max(each.rss_mib for each in outcome.samples), 1),
+            "peak": round(max(each.rss_mib for each in run.samples), 1),
             "end": round(last.rss_mib, 1),
         },
         "threads": {"start": first.threads, "warm": warm.threads, "end": last.threads},
         "descriptors": {"start": first.descriptors, "warm": warm.descriptors, "end": last.descriptors},
         "cpu_s": round(last.cpu_s, 1),
-        "gauges": {
-            "fetches": outcome.status.get("fetches"),
-            "in_flight": outcome.status.get("in_flight"),
-            "kernel": outcome.status.get("kernel"),
-        },
-        "wrong": tally.wrongs,
-        "violations": outcome.violations,
+        "gauges": {name: run.status.get(name) for name in ("fetches", "in_flight", "kernel")},
+        "disk": run.status.get("disk"),
     }
 
 
@@ -75,9 +80,14 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     numbers = found["operations"].values()
     total, refused = sum(each["number"] for each in numbers), sum(each["refused"] for each in numbers)
     yield f"{'all':<10}{total:>9,}{refused:>9,}"
-    yield f"errors that programs saw   {_counts(found['errors'])}"
-    yield f"requests                   {_counts(found['requests'])}"
-    yield f"spoilt by faults           {_counts(found['faults'])}"
+    yield f"errors that programs saw   {counts(found['errors'])}"
+    yield f"requests                   {counts(found['requests'])}"
+    yield f"spoilt by faults           {counts(found['faults'])}"
+    yield from process_lines(found)
+
+
+def process_lines(found: dict[str, Any]) -> Iterator[str]:
+    """The end of any run's report: the daemon, and what was not kept."""
     yield f"longest without progress   {found['longest_without_progress_s']} s"
     for name, unit in (("rss_mib", " MiB"), ("threads", ""), ("descriptors", "")):
         yield f"{name.removesuffix('_mib'):<27}" + ", ".join(
@@ -85,11 +95,15 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
         )
     yield f"daemon's CPU               {found['cpu_s']} s"
     yield f"gauges at the end          {found['gauges']}"
+    if found["disk"] is not None:
+        disk = found["disk"]
+        yield f"disk tier: {disk['state']}, {disk['bytes'] / 2**20:.0f} MiB, {disk['counts']}"
     for kind in ("wrong", "violations"):
         yield f"{kind:<27}{len(found[kind]) or 'none'}"
         yield from (f"  {each}" for each in found[kind])
     yield "every promise kept" if found["ok"] else "FAILED"
 
 
-def _counts(table: dict[str, int]) -> str:
+def counts(table: dict[str, int]) -> str:
+    """A table in one line."""
     return ", ".join(f"{name} {number:,}" for name, number in table.items()) or "none"

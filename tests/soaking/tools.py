@@ -13,7 +13,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import TypeVar
@@ -56,6 +58,10 @@ class Step:
         self.last: Recording | None = None
         self.calls = 0
         """System calls made by this process itself, for the watchdog."""
+        self.longest_call_s = 0.0
+        """The longest of them."""
+        self.waited_s = 0.0
+        """Spent in tools and system calls since a worker set it to 0: without the checker's own work."""
 
     def path(self, recording: Recording) -> str:
         """Where a recording is."""
@@ -73,9 +79,12 @@ class Step:
     def tool(self, *command: str) -> bytes:
         """A tool's output. Raises `Refused` and `Wrong` by what it says on stderr."""
         environ = {**os.environ, "LC_ALL": "C"}
-        with subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ
-        ) as child:
+        with (
+            self._timed(),
+            subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ
+            ) as child,
+        ):
             self.child = child.pid
             output, complaint = child.communicate()
             self.child = None
@@ -88,13 +97,25 @@ class Step:
     def call(self, work: Callable[[], T]) -> T:
         """A system call of this process. Raises `Refused` and `Wrong` by its errno."""
         self.calls += 1
+        before_s = self.waited_s
         try:
-            return work()
+            with self._timed():
+                return work()
         except OSError as error:
             name = errno.errorcode.get(error.errno or 0, str(error.errno))
             if name in ALLOWED:
                 raise Refused(name) from None
             raise Wrong(f"errno {name} from a system call") from None
+        finally:
+            self.longest_call_s = max(self.longest_call_s, self.waited_s - before_s)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self.waited_s += time.monotonic() - began_s
 
 
 def _judged(tool: str, code: int, complaint: str) -> Exception:

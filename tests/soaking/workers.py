@@ -26,6 +26,8 @@ class Tally:
     """By errno."""
     refused_steps: Counter[str] = field(default_factory=Counter)
     """By operation."""
+    last_refused_s: float | None = None
+    """When the last of the refused steps began, by the monotonic clock."""
     wrongs: list[str] = field(default_factory=list)
     latencies_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -36,7 +38,7 @@ class Tally:
             if len(self.wrongs) < _KEPT_WRONGS:
                 self.wrongs.append(what)
 
-    def add(self, name: str, took_s: float, refused: str | None) -> None:
+    def add(self, name: str, took_s: float, refused: str | None, began_s: float) -> None:
         """A step that ended as it may."""
         with self.lock:
             self.steps[name] += 1
@@ -44,19 +46,29 @@ class Tally:
             if refused is not None:
                 self.refused[refused] += 1
                 self.refused_steps[name] += 1
+                self.last_refused_s = max(began_s, self.last_refused_s or began_s)
 
 
 class Worker:
     """One thread with its own chance."""
 
     def __init__(
-        self, number: int, mountpoint: Path, population: Population, scratch: Path, tally: Tally
+        self,
+        number: int,
+        mountpoint: Path,
+        population: Population,
+        scratch: Path,
+        tally: Tally,
+        interval_s: float = 0.0,
     ) -> None:
+        """`interval_s`: at least so long from one step's begin to the next one's."""
         self.number = number
+        self.tally = tally
+        """Where a step that begins now is written down."""
         self.doing: Callable[[Step], None] | None = None
         self.step = Step(mountpoint, population, scratch / str(number), Random(number))
         self.finished = 0
-        self._tally = tally
+        self._interval_s = interval_s
         self._thread = threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
         self._stop = threading.Event()
 
@@ -77,19 +89,22 @@ class Worker:
         steps, weights = list(STEPS), list(STEPS.values())
         while not self._stop.is_set():
             [self.doing] = self.step.random.choices(steps, weights)
-            name, refused, began_s = self.doing.__name__, None, time.monotonic()
+            name, refused, began_s, tally = self.doing.__name__, None, time.monotonic(), self.tally
+            self.step.waited_s = 0.0
             try:
                 self.doing(self.step)
             except Refused as error:
                 refused = str(error)
             except Wrong as error:
-                self._tally.wrong(f"{name}: {error}")
+                tally.wrong(f"{name}: {error}")
             except Exception as error:  # a worker that dies unseen would be a soak that tests less
-                self._tally.wrong(f"{name}: {error!r}")
-            self._tally.add(name, time.monotonic() - began_s, refused)
+                tally.wrong(f"{name}: {error!r}")
+            tally.add(name, self.step.waited_s, refused, began_s)
             self.doing = None
             self.finished += 1
             drop_pages(self.step)
+            if self._interval_s:
+                self._stop.wait(began_s + self._interval_s - time.monotonic())
 
     def progress(self) -> tuple[object, ...]:
         """Something that changes whenever the worker, or the tool that it waits for, gets anywhere."""

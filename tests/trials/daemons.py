@@ -19,7 +19,7 @@ from typing import Any
 from harness.mounts import ENDS_S, READY_S, ROOT, toml
 from soaking.population import Population, Recording
 
-from voxofs import mounts
+from voxofs.daemon import mount_table as mounts
 from voxofs.simulator.process import SimulatorProcess
 
 GONE = frozenset({errno.ENOTCONN, errno.ECONNABORTED, errno.EIO, errno.ENOENT, errno.ENODEV})

@@ -19,8 +19,10 @@ import trio
 from harness.world import call
 
 from voxofs.clock import Clock
-from voxofs.config import Api, Config, Mount, Secret, Tenant
-from voxofs.core import Core, open_core
+from voxofs.config.secrets import Secret
+from voxofs.config.sections import ApiSection, MountSection, TenantSection
+from voxofs.config.settings import Config
+from voxofs.core.build import Core, open_core
 
 from .virtual import TLS, leaks
 
@@ -60,9 +62,9 @@ async def hostile_core(answers: Answers) -> AsyncIterator[Core]:
 
         nursery.start_soon(trio.serve_listeners, serve, [listener])
         config = Config(
-            api=Api(base_url=url, token=Secret("a-token"), connections=4),
-            mount=Mount(deadline_s=5.0),
-            tenants={"office": Tenant(id=9, since=date(2023, 1, 1))},
+            api=ApiSection(base_url=url, token=Secret("a-token"), connections=4),
+            mount=MountSection(deadline_s=5.0),
+            tenants={"office": TenantSection(id=9, since=date(2023, 1, 1))},
         )
         with patch("ssl.create_default_context", lambda: TLS), stamina.set_testing(True, attempts=1):
             async with open_core(config, Clock()) as core:

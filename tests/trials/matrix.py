@@ -20,9 +20,10 @@ from typing import Any
 import trio
 from harness.world import call, noise
 
+from voxofs.core.handles import Handle
 from voxofs.errors import VoxofsError
-from voxofs.fs import Handle
-from voxofs.simulator import Fault, FixedTenant
+from voxofs.simulator.faults import Fault
+from voxofs.simulator.world import FixedTenant
 
 from .virtual import DEADLINE_S, Trial, open_trial
 
@@ -47,7 +48,7 @@ stall before       right/ETIMEDOUT  right/ETIMEDOUT  right/ETIMEDOUT  right/ETIM
 stall inside       right/ETIMEDOUT  right/ETIMEDOUT  right/right      right/ETIMEDOUT  right/fails
 truncation         right/EIO        right/EIO        right/right      right/EIO        right/EIO
 429                right/EIO        right/EIO        right/EIO        right/EIO        right/EIO
-429 Retry-After    right/EIO        right/EIO        right/EIO        right/EIO        right/EIO
+429 Retry-After    right/EIO        right/EIO        right/EIO        right/EIO        right/fails
 500 HTML           right/EIO        right/EIO        right/EIO        right/EIO        right/EIO
 502 HTML           right/EIO        right/EIO        right/EIO        right/EIO        right/EIO
 503 SlowDown       right/EIO        right/EIO        right/EIO        right/EIO        right/EIO

@@ -23,9 +23,10 @@ from harness.world import epoch_s, office
 from trio.testing import MockClock
 
 from voxofs.clock import Clock
-from voxofs.core import Core, open_core
-from voxofs.http import HttpClient
-from voxofs.simulator import FixedTenant, Simulator, TenantSpec
+from voxofs.core.build import Core, open_core
+from voxofs.simulator.server import Simulator
+from voxofs.simulator.world import FixedTenant, TenantSpec
+from voxofs.traffic.http import HttpClient
 
 T = TypeVar("T")
 
@@ -84,14 +85,12 @@ class Trial:
 
 def clients(core: Core) -> tuple[HttpClient, HttpClient]:
     """The connections to both origins."""
-    return core.api.http, core.library._storage.http
+    return core.clients
 
 
 def leaks(core: Core) -> list[str]:
     """Everything that is not as it was before the first request, as far as it should be."""
-    found = [
-        repr(gate) for gate in core.gates if gate.in_use or gate.waiting or gate._held or gate._background
-    ]
+    found = [repr(gate) for gate in core.gates if gate.in_use or gate.waiting or gate.held or gate.background]
     if core.library.fetches:
         found.append(f"{core.library.fetches} fetches")
     found += [
@@ -99,15 +98,13 @@ def leaks(core: Core) -> list[str]:
         for recording in core.library.recordings()
         if recording.owed or recording.probing or recording.leasing or recording.users
     ]
-    if len(core.catalog._flights):
-        found.append(f"{len(core.catalog._flights)} windows under way")
+    if core.catalog.asked:
+        found.append(f"{core.catalog.asked} windows under way")
     found += [
         f"{http.connections - http.free} connections in use"
         for http in clients(core)
         if http.free != http.connections
     ]
-    if core.api.credentials._lock.locked():
-        found.append("credentials are locked")
     return found
 
 
