@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .systemd import Manager
+
 ROOT = Path(__file__).resolve().parents[2]
 READY_S = 30.0
 ENDS_S = 10.0
@@ -74,18 +76,26 @@ def mounted(
         if prelude:
             voxofs = ["-c", f"{prelude}\nimport runpy\nrunpy.run_module('voxofs', run_name='__main__')"]
         command = [sys.executable, *voxofs, "mount", "--foreground", "--config", str(config)]
-        with log.open("wb") as stderr:
-            process = subprocess.Popen([*command, *options, str(directory)], env=environ, stderr=stderr)
+        with Manager(str(Path(place, "notify"))) as manager, log.open("wb") as stderr:
+            process = subprocess.Popen(
+                [*command, *options, str(directory)], env=environ | manager.environ, stderr=stderr
+            )
+            try:
+                wait_until_ready(process, manager, log)
+            except BaseException:
+                _take_down(process, directory)
+                raise
         try:
-            _wait_until_ready(process, directory, log)
             yield Daemon(directory, process, log)
         finally:
             _take_down(process, directory)
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], directory: Path, log: Path) -> None:
+def wait_until_ready(process: subprocess.Popen[bytes], manager: Manager, log: Path) -> None:
+    """A mount is there before its daemon is ready: the kernel's limits come in between, and a signal until
+    then means that it is not wanted any more."""
     gives_up_s = time.monotonic() + READY_S
-    while not os.path.ismount(directory):
+    while not any(word.startswith("READY=1") for word in manager.heard()):
         assert process.poll() is None, f"the daemon ended with {process.returncode}: {log.read_text()}"
         assert time.monotonic() < gives_up_s, f"no mount: {log.read_text()}"
         time.sleep(0.01)

@@ -17,7 +17,7 @@ from voxofs.simulator.tenants import BIG
 
 from .asking import DAY, FIXED, Clock, bearer, link, report
 
-ROUND_TRIP_S = 0.1
+ROUND_TRIP_S = 0.25
 """Long beside what a request costs here, so that one more or less is seen on a busy machine."""
 HOUR = "2024-03-05 10"
 
@@ -46,13 +46,14 @@ async def test_a_connection_costs_a_round_trip_and_so_does_every_request(
 
 
 async def test_connections_do_not_wait_for_each_other(sim: Simulator) -> None:
+    """Twenty at once take two round trips and their own work; one after another they would take forty."""
     began_s = trio.current_time()
     async with trio.open_nursery() as nursery, httpx.AsyncClient() as client:
         for _ in range(20):
             nursery.start_soon(report, sim, client, 9, *DAY)
         while len(sim.requests("reports")) < 20:  # noqa: ASYNC110 (the log has no event)
             await trio.sleep(0.005)
-        assert trio.current_time() - began_s < 3 * ROUND_TRIP_S
+        assert trio.current_time() - began_s < 20 * ROUND_TRIP_S
         nursery.cancel_scope.cancel()
     assert sim.connections()["api"]["accepted"] == 20
 

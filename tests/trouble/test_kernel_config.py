@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 import trio
 from harness.fronts import MountFront, mount_front, raises
-from harness.mounts import ROOT, mounted
-from harness.world import HOUR, NAMES
+from harness.mounts import ROOT, mounted, toml, wait_until_ready
+from harness.systemd import Manager
+from harness.world import HOUR, NAMES, office
 
 from voxofs.simulator.server import Simulator
 
@@ -40,9 +41,6 @@ async def test_a_log_file_is_its_owner_s(tmp_path: Path) -> None:
 
 async def test_stderr_that_nobody_reads_holds_nobody_up(tmp_path: Path) -> None:
     """A pipe of 64 KiB fills up with debug lines; before, the loop then waited for its reader for good."""
-    from harness.mounts import _wait_until_ready, toml
-    from harness.world import office
-
     async with Simulator([office()]) as sim:
         config, mountpoint, log = tmp_path / "voxofs.toml", tmp_path / "calls", tmp_path / "log"
         log.touch()
@@ -67,9 +65,12 @@ async def test_stderr_that_nobody_reads_holds_nobody_up(tmp_path: Path) -> None:
             str(config),
             str(mountpoint),
         ]
+        manager = Manager(str(tmp_path / "notify"))
+        environ |= manager.environ
         daemon = subprocess.Popen(command, env=environ, stderr=writer)  # noqa: ASYNC220
         try:
-            await trio.to_thread.run_sync(_wait_until_ready, daemon, mountpoint, log)
+            with manager:
+                await trio.to_thread.run_sync(wait_until_ready, daemon, manager, log)
             sim.forbidden.add(9)  # what fails is logged
             with trio.fail_after(10), raises(errno.EACCES):
                 await trio.to_thread.run_sync(os.listdir, f"{mountpoint}{HOUR}")
