@@ -29,6 +29,7 @@ from voxofs.errors import BadAnswer, Unanswered, Unavailable
 from .routes import ProxyFailed, RoutedTransport
 from .stock import StockTransport
 from .transport import Exchange, Transport
+from .wire import split
 
 AnyTransport = Transport | StockTransport | RoutedTransport
 
@@ -233,8 +234,12 @@ class Inquiry:
     async def __aenter__(self) -> Answer:
         method, url, headers, content = self._request
         with _Translated(self._origin):
-            extensions = {"timeout": self._timeouts, "sent": self._sent}
-            request = httpx.Request(method, url, headers=headers, content=content, extensions=extensions)
+            extensions: dict[str, object] = {"timeout": self._timeouts, "sent": self._sent}
+            where: httpx.URL | str = url
+            if isinstance(self._transport, Transport):  # httpcore leaves a target out on the way to a proxy
+                where, target = split(url)
+                extensions |= target
+            request = httpx.Request(method, where, headers=headers, content=content, extensions=extensions)
             response = await self._transport.handle_async_request(request)
         response.request = request
         self._response = response

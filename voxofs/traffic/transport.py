@@ -28,6 +28,7 @@ import trio
 
 from .framing import Framing
 from .streams import Connection, Origin, connect
+from .wire import message_of, origin_of, split
 
 _SCRATCH_BYTES = 65_536
 """What is received at once for heads, for chunks and for whoever wants bytes objects. Small enough that
@@ -35,8 +36,6 @@ glibc takes a piece of that size from its heap (its limit for a mapping is 128 K
 
 _SESSIONS = 32
 """TLS sessions kept, one an origin; an API and the regions of a storage are a handful. A rule of thumb."""
-
-_PORTS = {"http": 80, "https": 443}
 
 
 class Exchange(httpx.AsyncByteStream):
@@ -166,7 +165,7 @@ class Transport(httpx.AsyncBaseTransport):
 
     def ready(self, url: str) -> int:
         """Idle connections to the address's origin that are not too old."""
-        origin, old_s = _origin(httpx.URL(url)), self._monotonic_s() - self._keepalive_s
+        origin, old_s = origin_of(split(url)[0]), self._monotonic_s() - self._keepalive_s
         return sum(each.origin == origin and each.idle_since_s > old_s for each in self._idle)
 
     @property
@@ -181,9 +180,9 @@ class Transport(httpx.AsyncBaseTransport):
         Raises httpx's exceptions as the stock transport does, and `httpx.PoolTimeout` at once where more
         requests are under way than there are connections.
         """
-        message, timeouts = _message(request), request.extensions.get("timeout", {})
+        message, timeouts = message_of(request), request.extensions.get("timeout", {})
         sent = request.extensions.get("sent")
-        exchange = await self.ask(request.method, _origin(request.url), message, timeouts, sent)
+        exchange = await self.ask(request.method, origin_of(request.url), message, timeouts, sent)
         framing = exchange.framing
         return httpx.Response(
             framing.status,
@@ -232,7 +231,7 @@ class Transport(httpx.AsyncBaseTransport):
 
         It takes no place from a request while it is being opened. Raises as a request does.
         """
-        origin = _origin(httpx.URL(url))
+        origin = origin_of(split(url)[0])
         if self.free <= len(self._idle):
             return False
         connection = await connect(origin, self._tls, self._sessions.get(origin), timeout_s)
@@ -290,31 +289,6 @@ class Transport(httpx.AsyncBaseTransport):
             self._opening -= 1
 
 
-def _origin(url: httpx.URL) -> Origin:
-    scheme = url.scheme
-    if scheme not in _PORTS or not url.host:
-        raise httpx.UnsupportedProtocol("an address that is neither http nor https")
-    return scheme, url.raw_host.decode("ascii"), url.port or _PORTS[scheme]
-
-
 def _seconds(timeouts: Mapping[str, float | None], name: str) -> float:
     value = timeouts.get(name)
     return math.inf if value is None else value
-
-
-def _message(request: httpx.Request) -> bytes:
-    """The request as it is sent. Raises `httpx.LocalProtocolError` for what must not be."""
-    if request.method in ("HEAD", "CONNECT"):  # their answers end where no header says so
-        raise httpx.LocalProtocolError(f"no {request.method} here")
-    try:
-        content = request.content
-    except httpx.RequestNotRead:
-        raise httpx.LocalProtocolError("a request's body must be bytes") from None
-    fields = request.headers.raw
-    lines = [b"%s %s HTTP/1.1\r\n" % (request.method.encode("ascii"), request.url.raw_path)]
-    lines += [b"%s: %s\r\n" % field for field in fields]
-    head = b"".join(lines)
-    ends = len(lines)
-    if head.count(b"\r") != ends or head.count(b"\n") != ends or b"\0" in head:
-        raise httpx.LocalProtocolError("a header with a line break or a NUL")
-    return b"%s\r\n%s" % (head, content)

@@ -1,0 +1,74 @@
+"""Addresses in two parts: what goes over the wire is what httpx alone makes of them."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from scripted import echo, ours, serving
+
+from voxofs.traffic.http import HttpClient
+from voxofs.traffic.wire import message_of, origin_of, split
+
+SIGNED = (
+    "https://calls.s3.us-east-1.amazonaws.com/9/2024/a-1.2.mp3?X-Amz-Credential=AKIA%2F20240305%2Fs3"
+    "&X-Amz-Expires=60&X-Amz-SignedHeaders=host&X-Amz-Signature=0af9&response-content-type=audio%2Fmpeg"
+)
+_LETTERS = st.text("ab9.-_~/?:@!$&'()*+,;=%#[] {}\"<>^`|\\é\tF", max_size=30)
+_ADDRESSES = st.builds(
+    "{}://{}{}{}".format,
+    st.sampled_from(["http", "https", "HTTP", "ftp"]),
+    st.sampled_from(
+        ["host", "Host.example", "127.0.0.1", "999.1.1.1", "[::1]", "user@host", "bücher.de", ""]
+    ),
+    st.sampled_from(["", ":80", ":443", ":8080", ":99999", ":"]),
+    st.one_of(st.just(""), _LETTERS.map("/{}".format), _LETTERS),
+)
+
+
+def _sent(url: httpx.URL | str, extensions: dict[str, bytes]) -> tuple[object, bytes]:
+    request = httpx.Request("GET", url, headers=[(b"range", b"bytes=0-1")], extensions=extensions)
+    return origin_of(request.url), message_of(request)
+
+
+@given(_ADDRESSES)
+@example(SIGNED)
+@example("http://host/a/../b")
+@example("http://host/.hidden")
+@example("http://host?query")
+@example("http://host/a%2fb%zz%")
+@example("http://host/a//b?c=/..//d?e")
+def test_an_address_in_two_parts_is_sent_as_a_whole_one_is(url: str) -> None:
+    try:
+        whole = _sent(url, {})
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as refusal:
+        with pytest.raises(type(refusal)):
+            _sent(*split(url))
+    else:
+        assert _sent(*split(url)) == whole
+
+
+def test_links_as_they_are_signed_are_parsed_once_an_origin() -> None:
+    first, rest = split(SIGNED)
+    again, other = split(SIGNED.replace("a-1.2", "b-1.3"))
+    assert first is again
+    assert rest != other
+    assert str(first) == "https://calls.s3.us-east-1.amazonaws.com"
+
+
+@pytest.mark.parametrize("target", [b"/a b", b"/a\r\nx: y", b"/a\0"])
+def test_a_target_that_would_be_another_request_is_refused(target: bytes) -> None:
+    request = httpx.Request("GET", "http://host/", extensions={"target": target})
+    with pytest.raises(httpx.LocalProtocolError):
+        message_of(request)
+
+
+async def test_the_client_sends_path_and_query_as_they_are() -> None:
+    target = "/a%2Fb/c.mp3?d=e%2Bf&g"
+    async with serving(echo) as server:
+        client = HttpClient(ours(), 5.0)
+        async with client.request("GET", server.url(target), {b"range": b"bytes=0-9"}) as answer:
+            body = bytes(await answer.body(10_000))
+        await client.aclose()
+    assert body.decode().startswith(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n")
