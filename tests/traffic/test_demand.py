@@ -218,9 +218,8 @@ async def test_a_failure_is_not_repeated_while_out_of_reach(autojump_clock: trio
     demand, begun_s = Demand("a", READER), trio.current_time()
 
     async def fail() -> None:
-        async with gate.place(demand):
-            with gate.watched(demand):
-                raise Unavailable("refused")
+        async with gate.request(demand):
+            raise Unavailable("refused")
 
     with trio.fail_after(30), demand.waited_for(READER), pytest.raises(Unavailable, match="refused"):
         await persistently(fail, demand)
@@ -329,6 +328,5 @@ async def _visit(gate: Gate, tenant: str, *, hangs: bool = False) -> float:
 
 async def _work(gate: Gate, demand: Demand, takes_s: float) -> None:
     with demand.limited():
-        async with gate.place(demand):
-            with gate.watched(demand):
-                await trio.sleep(takes_s)
+        async with gate.request(demand):
+            await trio.sleep(takes_s)

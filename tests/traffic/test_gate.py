@@ -391,11 +391,10 @@ async def test_who_was_refused_to_the_end_is_told_so(deadline_s: float, autojump
 
         async def once() -> None:
             nonlocal asked
-            async with gate.place(demand):
-                with gate.watched(demand):
-                    asked += 1
-                    await trio.sleep(0.005)
-                    raise Unavailable("too much", status=429)
+            async with gate.request(demand):
+                asked += 1
+                await trio.sleep(0.005)
+                raise Unavailable("too much", status=429)
 
         with trio.fail_after(deadline_s), demand.waited_for(Priority.READER):
             try:

@@ -56,9 +56,8 @@ async def keep_asking(api: Api, gate: Gate, who: int) -> None:
         demand = Demand("demo", Priority.READER)
 
         async def once(demand: Demand = demand) -> None:
-            async with gate.place(demand):
-                with gate.watched(demand):
-                    await api.get(who)
+            async with gate.request(demand):
+                await api.get(who)
 
         with trio.fail_after(30), demand.waited_for(Priority.READER):
             await persistently(once, demand)

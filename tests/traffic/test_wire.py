@@ -8,8 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scripted import echo, ours, serving
 
+from voxofs.errors import BadAnswer
+from voxofs.traffic import http
 from voxofs.traffic.http import HttpClient
-from voxofs.traffic.wire import message_of, origin_of, split
+from voxofs.traffic.wire import get, message_of, origin_of, plain_origin
 
 SIGNED = (
     "https://calls.s3.us-east-1.amazonaws.com/9/2024/a-1.2.mp3?X-Amz-Credential=AKIA%2F20240305%2Fs3"
@@ -27,8 +29,10 @@ _ADDRESSES = st.builds(
 )
 
 
-def _sent(url: httpx.URL | str, extensions: dict[str, bytes]) -> tuple[object, bytes]:
-    request = httpx.Request("GET", url, headers=[(b"range", b"bytes=0-1")], extensions=extensions)
+_FIELDS = [(b"user-agent", b"test"), (b"range", b"bytes=0-1")]
+
+
+def _sent(request: httpx.Request) -> tuple[object, bytes]:
     return origin_of(request.url), message_of(request)
 
 
@@ -39,22 +43,36 @@ def _sent(url: httpx.URL | str, extensions: dict[str, bytes]) -> tuple[object, b
 @example("http://host?query")
 @example("http://host/a%2fb%zz%")
 @example("http://host/a//b?c=/..//d?e")
-def test_an_address_in_two_parts_is_sent_as_a_whole_one_is(url: str) -> None:
+def test_a_request_is_sent_as_httpx_would_make_it(url: str) -> None:
     try:
-        whole = _sent(url, {})
+        whole = _sent(httpx.Request("GET", url, headers=_FIELDS))
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as refusal:
         with pytest.raises(type(refusal)):
-            _sent(*split(url))
+            _sent(get(url, _FIELDS, {}))
     else:
-        assert _sent(*split(url)) == whole
+        assert _sent(get(url, _FIELDS, {})) == whole
+
+
+@given(_ADDRESSES)
+def test_an_origin_is_what_a_parser_would_find(url: str) -> None:
+    plain = plain_origin(url)
+    if plain is None:
+        return
+    assert url.startswith(plain)
+    try:
+        found = http._parsed_origin(url)
+    except BadAnswer:
+        with pytest.raises(BadAnswer):
+            http.origin_of(url)
+    else:
+        assert http.origin_of(url) == found
 
 
 def test_links_as_they_are_signed_are_parsed_once_an_origin() -> None:
-    first, rest = split(SIGNED)
-    again, other = split(SIGNED.replace("a-1.2", "b-1.3"))
-    assert first is again
-    assert rest != other
-    assert str(first) == "https://calls.s3.us-east-1.amazonaws.com"
+    first, again = get(SIGNED, [], {}), get(SIGNED.replace("a-1.2", "b-1.3"), [], {"sent": None})
+    assert str(first.url) == str(again.url) == "https://calls.s3.us-east-1.amazonaws.com"
+    assert first.extensions["target"] != again.extensions["target"]
+    assert "sent" in again.extensions
 
 
 @pytest.mark.parametrize("target", [b"/a b", b"/a\r\nx: y", b"/a\0"])

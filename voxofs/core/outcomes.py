@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from voxofs.errors import VoxofsError
 from voxofs.observe.health import Health
-from voxofs.traffic.patience import Patience
+from voxofs.traffic.patience import Limited, Patience
 
 from .tree import Names, NoSuchName, shown
+
+
+class _Noted:
+    """An operation, as a context; `patience`: how long its user waits for the network, None where something
+    in it knows. A class, as `Limited` is."""
+
+    __slots__ = ("_health", "_limited", "_operation", "_path", "_patience")
+
+    def __init__(self, health: Health, path: Names, operation: str, patience: Patience | None) -> None:
+        self._health = health
+        self._path = path
+        self._operation = operation
+        self._patience = patience
+
+    def __enter__(self) -> None:
+        self._limited: Limited | None = None
+        if self._patience is not None:
+            self._limited = self._patience.limited(f"the {self._operation} of {shown(self._path)}")
+            self._limited.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._limited is not None:
+            try:
+                self._limited.__exit__(kind, error, trace)
+            except VoxofsError as late:
+                self._failed(late)
+                raise
+        if error is None:
+            self._health.recovered(shown(self._path))
+        elif isinstance(error, VoxofsError) and not isinstance(error, NoSuchName):
+            self._failed(error)
+
+    def _failed(self, error: VoxofsError) -> None:
+        self._health.failed(shown(self._path), self._operation, error)
 
 
 class Outcomes:
@@ -19,24 +54,14 @@ class Outcomes:
         self._health = health
         self._patience = patience
 
-    @contextmanager
-    def noted(self, path: Names, operation: str) -> Iterator[None]:
+    def noted(self, path: Names, operation: str) -> _Noted:
         """Remember how the operation ended."""
-        try:
-            yield
-        except NoSuchName:
-            raise
-        except VoxofsError as error:
-            self._health.failed(shown(path), operation, error)
-            raise
-        self.recovered(path)
+        return _Noted(self._health, path, operation, None)
 
     def recovered(self, path: Names) -> None:
         """Something at this path went well."""
         self._health.recovered(shown(path))
 
-    @contextmanager
-    def bounded(self, path: Names, operation: str) -> Iterator[None]:
+    def bounded(self, path: Names, operation: str) -> _Noted:
         """The deadline around everything that waits for the network. Raises `DeadlineExceeded`."""
-        with self.noted(path, operation), self._patience.limited(f"the {operation} of {shown(path)}"):
-            yield
+        return _Noted(self._health, path, operation, self._patience)

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from urllib.parse import urljoin, urlsplit
 
 from voxofs.errors import BadAnswer
+from voxofs.traffic.wire import plain_origin
 
 _MOST_LINK_BYTES = 8_192
 """No server need take a longer one (RFC 9110, 4.1, asks for 8,000 octets); signed links have under 2,000."""
@@ -26,6 +27,8 @@ _MOST_HOST_BYTES = 253
 _NETLOC = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 """Host and port (RFC 3986, 3.2) without a user, whose "@" hides the host from people, and in ASCII: what IDNA
 would make of other letters may be another host, even an address."""
+_MOST_ORIGINS = 64
+"""The regions of a storage are a handful. A rule of thumb."""
 _METADATA = frozenset(
     {
         "metadata.google.internal",
@@ -47,11 +50,21 @@ class Addresses:
         self._hosts = hosts
         self._own_place = _place(urlsplit(base_url).hostname or "")
         self._only_encrypted = base_url.startswith("https:")
+        self._good: set[str] = set()
+        """Origins that were looked at before: links of one origin come by the thousand."""
 
     def checked(self, url: str, giver: str) -> str:
         """The link, if it may be followed. Raises `BadAnswer`, which names the giver and the host alone."""
         if len(url) > _MOST_LINK_BYTES:
             raise BadAnswer(f"{giver} gave a link of {len(url)} characters: tell the vendor")
+        plain = plain_origin(url)
+        if plain is None or plain not in self._good:
+            self._check(url, giver)
+            if plain is not None and len(self._good) < _MOST_ORIGINS:
+                self._good.add(plain)
+        return url
+
+    def _check(self, url: str, giver: str) -> None:
         try:
             parts = urlsplit(url)
             netloc = _NETLOC.fullmatch(parts.netloc)
@@ -74,7 +87,6 @@ class Addresses:
                 f"{giver} gave a link to {host}, which [storage] hosts does not list: "
                 "add it there if it is right"
             )
-        return url
 
     def redirected(self, link: str, location: str, giver: str) -> str:
         """Where a redirect leads, if it may be followed. Raises `BadAnswer`."""

@@ -87,15 +87,14 @@ class Storage:
         headers = {b"range": b"bytes=%d-%d" % (first, last), b"accept-encoding": b"identity"}
         if version is not None and version.etag is not None:
             headers[b"if-match"] = version.etag.encode("latin-1")
-        async with self.gate.place(demand):
-            with self.gate.watched(demand):
-                async with self.http.request("GET", link, headers, sent=self._sent) as answer:
-                    elsewhere = self._elsewhere(answer, link)
-                    if elsewhere is None:
-                        yield await self._accept(answer, first, version)
-                if elsewhere is not None:
-                    async with self.http.request("GET", elsewhere, headers, sent=self._sent) as answer:
-                        yield await self._accept(answer, first, version)
+        async with self.gate.request(demand):
+            async with self.http.request("GET", link, headers, sent=self._sent) as answer:
+                elsewhere = self._elsewhere(answer, link)
+                if elsewhere is None:
+                    yield await self._accept(answer, first, version)
+            if elsewhere is not None:
+                async with self.http.request("GET", elsewhere, headers, sent=self._sent) as answer:
+                    yield await self._accept(answer, first, version)
 
     def _sent(self) -> None:
         self.meter.count("ranges")

@@ -220,16 +220,14 @@ class VoxoApi:
         for last in (False, False, True):
             headers = {**_JSON, b"authorization": b"Bearer " + token.encode()}
             try:
-                async with self._gate.place(demand):
-                    with self._gate.watched(demand):
-                        async with self._http.request(
-                            "GET",
-                            url,
-                            headers,
-                            silence_s=question.silence_s,
-                            sent=partial(self._meter.count, question.kind),
-                        ) as answer:
-                            return await self._body(answer, question.what, question.limit_bytes)
+                sent = partial(self._meter.count, question.kind)
+                async with (
+                    self._gate.request(demand),
+                    self._http.request(
+                        "GET", url, headers, silence_s=question.silence_s, sent=sent
+                    ) as answer,
+                ):
+                    return await self._body(answer, question.what, question.limit_bytes)
             except AccessDenied as error:
                 if error.status != 401 or last:
                     raise

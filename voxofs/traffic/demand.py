@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from itertools import count
+from types import TracebackType
 from typing import Protocol
 
 import trio
@@ -102,32 +103,13 @@ class Demand:
         state = "waiting" if self.line else "moving"
         return f"<Demand {self.tenant} {self.priority.name} {state}, {self.waiters} waiters>"
 
-    @contextmanager
-    def waited_for(self, priority: Priority, follower: Demand | None = None) -> Iterator[None]:
+    def waited_for(self, priority: Priority, follower: Demand | None = None) -> _WaitedFor:
         """Somebody waits for the result in this block. With the last to leave goes an unserved demand.
         `follower`: another demand that needs the result; how long it waits is up to those who wait for it.
 
         Raises `Unanswered` where the demand is held up by an origin that is out of reach.
         """
-        origin: Origin | None = None
-        with trio.CancelScope(deadline=self._hurried_until_s()) as patience:
-            until_s = trio.current_effective_deadline()
-            self._join(priority, patience, until_s if follower is None else float("-inf"))
-            if follower is not None:
-                self._followers.append(follower)
-            try:
-                yield
-            except trio.Cancelled:
-                origin = self._origin
-                if origin is not None and trio.current_time() >= min(until_s, patience.deadline):
-                    origin.given_up(self.tenant)
-                raise
-            finally:
-                if follower is not None:
-                    self._followers.remove(follower)
-                self._part(patience)
-        if patience.cancelled_caught:
-            raise Unanswered(_TOO_LATE) if origin is None else origin.why_lost(self.tenant)
+        return _WaitedFor(self, priority, follower)
 
     def _join(self, priority: Priority, patience: trio.CancelScope, until_s: float) -> None:
         self.waiters += 1
@@ -157,13 +139,10 @@ class Demand:
         hurry_s = None if self._origin is None else self._origin.hurry_s(self.tenant)
         return float("inf") if hurry_s is None else trio.current_time() + hurry_s
 
-    @contextmanager
-    def limited(self) -> Iterator[None]:
+    def limited(self) -> _Limited:
         """The work: cancelled `linger_s` after the last waiter has left; the block then ends silently. Work
         that nobody has waited for yet has all the time that its requests have."""
-        with trio.CancelScope() as self._scope:
-            yield
-        self._scope = None
+        return _Limited(self)
 
     def linger(self) -> None:
         """Somebody is still about who will want more of this, without waiting for it now."""
@@ -182,6 +161,61 @@ class Demand:
         """Give up work that nobody waits for, unless it is already being served."""
         if not self.waiters and self.line is not None:
             self.line.give_up(self)
+
+
+class _WaitedFor:
+    """`Demand.waited_for`. A class, as all that a request passes: a generator costs more than its work."""
+
+    __slots__ = ("_demand", "_follower", "_origin", "_patience", "_priority", "_until_s")
+
+    def __init__(self, demand: Demand, priority: Priority, follower: Demand | None) -> None:
+        self._demand = demand
+        self._priority = priority
+        self._follower = follower
+
+    def __enter__(self) -> None:
+        demand, follower = self._demand, self._follower
+        self._origin: Origin | None = None
+        self._patience = patience = trio.CancelScope(deadline=demand._hurried_until_s())
+        patience.__enter__()
+        self._until_s = trio.current_effective_deadline()
+        demand._join(self._priority, patience, self._until_s if follower is None else float("-inf"))
+        if follower is not None:
+            demand._followers.append(follower)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        demand, patience = self._demand, self._patience
+        if isinstance(error, trio.Cancelled):
+            self._origin = demand._origin
+            if self._origin is not None and trio.current_time() >= min(self._until_s, patience.deadline):
+                self._origin.given_up(demand.tenant)
+        if self._follower is not None:
+            demand._followers.remove(self._follower)
+        demand._part(patience)
+        patience.__exit__(kind, error, trace)
+        if patience.cancelled_caught:
+            raise Unanswered(_TOO_LATE) if self._origin is None else self._origin.why_lost(demand.tenant)
+
+
+class _Limited:
+    """`Demand.limited`."""
+
+    __slots__ = ("_demand", "_scope")
+
+    def __init__(self, demand: Demand) -> None:
+        self._demand = demand
+
+    def __enter__(self) -> None:
+        self._scope = self._demand._scope = trio.CancelScope()
+        self._scope.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self._demand._scope = None
+        return self._scope.__exit__(kind, error, trace)
 
 
 class _Following:

@@ -28,8 +28,7 @@ free.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import trio
 
@@ -38,13 +37,11 @@ from voxofs.errors import Unanswered, Unavailable, VoxofsError
 from .demand import Abandoned, Demand, Priority
 from .pace import Pace
 from .reach import Reach
-from .retry import still_worth_it_s
+from .retry import asks_for_less, still_worth_it_s
 from .turns import Turns
 
 _SLOWED_EVERY_S = 1.0
 """The requests of one burst fail together, and that is one event. A rule of thumb, as in `reach`."""
-OVERLOAD_STATUS = frozenset({429, 503})
-"""An origin's own word for asking less (RFC 6585; S3's SlowDown is a 503)."""
 _TICK_S = 0.001
 """The shortest sleep: what is left of a wait may be too little to be added to a clock."""
 _LONGEST_REST_S = 3_600.0
@@ -67,18 +64,22 @@ class _Ticket:
 
 
 class Permit:
-    """A place at a gate, held for the length of a block."""
+    """A place at a gate, held for the length of a block. `watched`: for one request, whose end is told."""
 
-    __slots__ = ("_demand", "_gate")
+    __slots__ = ("_began_s", "_demand", "_gate", "_watched")
 
-    def __init__(self, gate: Gate, demand: Demand) -> None:
+    def __init__(self, gate: Gate, demand: Demand, *, watched: bool) -> None:
         self._gate = gate
         self._demand = demand
+        self._watched = watched
 
     async def __aenter__(self) -> None:
         await self._gate.enter(self._demand)
+        self._began_s = self._gate.now_s()
 
-    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._watched:
+            self._gate.ended(self._demand, self._began_s, error)
         self._gate.leave(self._demand)
 
 
@@ -103,7 +104,7 @@ class Gate:
         self._alarmed = False
         """Whether a task sleeps until the pause is over."""
         self._share_fairly = tenants > 1
-        self._monotonic_s = monotonic_s
+        self.now_s = monotonic_s
         self._patience_s = patience_s
         self._reach: dict[str, Reach] = {}
         self._refusals: dict[str, Unavailable] = {}
@@ -155,32 +156,27 @@ class Gate:
         return self._pace.shrunk
 
     def place(self, demand: Demand) -> Permit:
-        """`async with gate.place(demand)`: hold a place for one whole request. Raises `Abandoned` where the
-        demand was given up."""
-        return Permit(self, demand)
+        """`async with gate.place(demand)`: hold a place for one whole request. Raises as `enter` does."""
+        return Permit(self, demand, watched=False)
 
-    @contextmanager
-    def watched(self, demand: Demand) -> Iterator[None]:
-        """One request, in this block: what becomes of it decides how many may follow."""
-        began_s = self._monotonic_s()
-        try:
-            yield
-        except Unavailable as error:
-            if error.status is None:
-                self.unanswered(demand, error, began_s)
-            else:
-                self._answered(demand.tenant)
-                if error.status in OVERLOAD_STATUS or error.retry_after_s is not None:
-                    self.refused(demand.tenant, error.retry_after_s, began_s)
-                    self._refusals[demand.tenant] = Unavailable(str(error), status=error.status)
-            raise
-        except VoxofsError:
+    def request(self, demand: Demand) -> Permit:
+        """The same for a request whose end decides how many may follow."""
+        return Permit(self, demand, watched=True)
+
+    def ended(self, demand: Demand, began_s: float, error: BaseException | None) -> None:
+        """A request that was begun at `began_s` (monotonic) has ended, with an error or well."""
+        if error is None:
+            self.succeeded(demand.tenant, self.now_s() - began_s)
+        elif isinstance(error, Unavailable) and error.status is None:
+            self.unanswered(demand, error, began_s)
+        elif isinstance(error, VoxofsError):
             self._answered(demand.tenant)
-            raise
-        self.succeeded(demand.tenant, self._monotonic_s() - began_s)
+            if isinstance(error, Unavailable) and asks_for_less(error):
+                self.refused(demand.tenant, error.retry_after_s, began_s)
+                self._refusals[demand.tenant] = Unavailable(str(error), status=error.status)
 
     def _answered(self, tenant: str) -> None:
-        reach, now_s = self._of(tenant), self._monotonic_s()
+        reach, now_s = self._of(tenant), self.now_s()
         was_lost = reach.is_lost(now_s)
         reach.answered(now_s, self.most)
         if was_lost:
@@ -194,7 +190,7 @@ class Gate:
     def refused(self, tenant: str, retry_after_s: float | None, began_s: float | None = None) -> None:
         """The origin asked for less when it got a request that was begun at `began_s` (monotonic; None: just
         now). It is left alone for as long as it said."""
-        now_s = self._monotonic_s()
+        now_s = self.now_s()
         if retry_after_s is not None:
             until_s = now_s + min(retry_after_s, _LONGEST_REST_S)
             self._resting_until_s = max(self._resting_until_s, until_s)
@@ -203,7 +199,7 @@ class Gate:
     def unanswered(self, demand: Demand, error: Unavailable, began_s: float) -> None:
         """A request that was begun at `began_s` (monotonic) got no answer: its tenant's share is halved.
         Where several tenants fare so and nobody fares better, it is the origin that does not keep up."""
-        reach, now_s = self._of(demand.tenant), self._monotonic_s()
+        reach, now_s = self._of(demand.tenant), self.now_s()
         reach.failed(error, began_s, now_s, self._held[demand.tenant])
         error.exhausted |= reach.is_lost(now_s)
         troubled = {tenant for tenant, each in self._reach.items() if each.error is not None}
@@ -213,12 +209,12 @@ class Gate:
     def given_up(self, tenant: str) -> None:
         """A user of this tenant has waited in vain."""
         if tenant in self._reach:
-            self._reach[tenant].given_up(self._monotonic_s())
+            self._reach[tenant].given_up(self.now_s())
 
     def hurry_s(self, tenant: str) -> float | None:
         """How long a user waits for this origin now, in seconds; None while it is in reach."""
         reach = self._reach.get(tenant)
-        return None if reach is None else reach.hurry_s(self._monotonic_s())
+        return None if reach is None else reach.hurry_s(self.now_s())
 
     def why_lost(self, tenant: str) -> Unanswered:
         """What to tell somebody who was not to wait for longer."""
@@ -234,7 +230,7 @@ class Gate:
     @property
     def lost(self) -> dict[str, float]:
         """The tenants for which the origin is out of reach, and for how many seconds it has been."""
-        now_s = self._monotonic_s()
+        now_s = self.now_s()
         return {
             tenant: now_s - (each.failing_since_s or now_s)
             for tenant, each in self._reach.items()
@@ -244,7 +240,7 @@ class Gate:
     @property
     def resting_s(self) -> float:
         """How long the origin still wants to be left alone, in seconds."""
-        return max(0.0, self._resting_until_s - self._monotonic_s())
+        return max(0.0, self._resting_until_s - self.now_s())
 
     def forgive(self) -> None:
         """Forget what the origin asked for and how it failed: a try is worth it (SIGHUP)."""
@@ -257,18 +253,18 @@ class Gate:
         """A request went well, and took so long."""
         self._answered(tenant)
         self._refusals.pop(tenant, None)
-        self._pace.succeeded(tenant, self._monotonic_s(), took_s)
+        self._pace.succeeded(tenant, self.now_s(), took_s)
 
     def admits(self, tenant: str, priority: Priority) -> bool:
         """Whether a demand of this tenant could have a place now, if nobody stood before it."""
         held = self._held[tenant]
-        if self._pace.rests(tenant, self._monotonic_s()):
+        if self._pace.rests(tenant, self.now_s()):
             return False
         if not held and priority is Priority.READER and self._in_use < self.places:
             return True
         free = self.limit - self._in_use
         reach = self._reach.get(tenant)
-        if free <= 0 or (reach is not None and not reach.room(held, self._monotonic_s())):
+        if free <= 0 or (reach is not None and not reach.room(held, self.now_s())):
             return False
         if self._share_fairly and 0 < held >= _FREE_MULTIPLES[priority] * (free - 1):
             return False
@@ -293,7 +289,7 @@ class Gate:
     async def _enter(self, demand: Demand, *, background: bool) -> None:
         if background and self.hurry_s(demand.tenant) is not None:
             raise self.why_lost(demand.tenant)
-        while self._resting_until_s > self._monotonic_s():
+        while self._resting_until_s > self.now_s():
             await self._rest(demand, background=background)
         first = not background and not self._turns.of(Priority.READER)
         if first and self.admits(demand.tenant, demand.priority):
@@ -368,7 +364,7 @@ class Gate:
         ticket.background = demand.priority is not Priority.READER
         self._background += ticket.background
         self._tickets[demand] = ticket
-        now_s = self._monotonic_s()
+        now_s = self.now_s()
         self._pace.began(now_s)
         if (reach := self._reach.get(demand.tenant)) is not None:
             reach.tried(now_s)
@@ -388,13 +384,13 @@ class Gate:
             ticket = self._unqueue(demand)
             self._take(demand, ticket)
             ticket.granted.set()
-        if not self._alarmed and self.waiting and self._pace.next_s > self._monotonic_s():
+        if not self._alarmed and self.waiting and self._pace.next_s > self.now_s():
             self._alarmed = True
             trio.lowlevel.spawn_system_task(self._grant_after_pause, name=f"pause of the {self.name}")
 
     async def _grant_after_pause(self) -> None:
         """When a pause ends nobody leaves whose place could be given on: time alone lets the next one in."""
-        while self.waiting and (left_s := self._pace.next_s - self._monotonic_s()) > 0:  # noqa: ASYNC110
+        while self.waiting and (left_s := self._pace.next_s - self.now_s()) > 0:  # noqa: ASYNC110
             await trio.sleep(max(left_s, _TICK_S))
         self._alarmed = False
         self._grant()

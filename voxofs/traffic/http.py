@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import httpx
@@ -26,10 +27,10 @@ import trio
 from voxofs import __version__
 from voxofs.errors import BadAnswer, Unanswered, Unavailable
 
+from . import wire
 from .routes import ProxyFailed, RoutedTransport
 from .stock import StockTransport
 from .transport import Exchange, Transport
-from .wire import split
 
 AnyTransport = Transport | StockTransport | RoutedTransport
 
@@ -53,6 +54,11 @@ _USER_AGENT = f"voxofs/{__version__}".encode()
 
 def origin_of(url: str) -> str:
     """Scheme, host and port: the part of an address that may be shown. Raises `BadAnswer`."""
+    plain = wire.plain_origin(url)
+    return _parsed_origin(url) if plain is None else _known_origin(plain)
+
+
+def _parsed_origin(url: str) -> str:
     try:
         parts = urlsplit(url)
         if parts.scheme in ("http", "https") and parts.hostname:
@@ -60,6 +66,10 @@ def origin_of(url: str) -> str:
     except ValueError:
         pass
     raise BadAnswer("an answer held a link that is no http(s) address: tell the vendor")
+
+
+_known_origin = lru_cache(64)(_parsed_origin)
+"""An API and the regions of a storage are a handful."""
 
 
 @dataclass
@@ -234,12 +244,11 @@ class Inquiry:
     async def __aenter__(self) -> Answer:
         method, url, headers, content = self._request
         with _Translated(self._origin):
-            extensions: dict[str, object] = {"timeout": self._timeouts, "sent": self._sent}
-            where: httpx.URL | str = url
-            if isinstance(self._transport, Transport):  # httpcore leaves a target out on the way to a proxy
-                where, target = split(url)
-                extensions |= target
-            request = httpx.Request(method, where, headers=headers, content=content, extensions=extensions)
+            extensions = {"timeout": self._timeouts, "sent": self._sent}
+            if method == "GET" and isinstance(self._transport, Transport):
+                request = wire.get(url, headers, extensions)  # (httpcore leaves targets out before a proxy)
+            else:
+                request = httpx.Request(method, url, headers=headers, content=content, extensions=extensions)
             response = await self._transport.handle_async_request(request)
         response.request = request
         self._response = response

@@ -34,6 +34,15 @@ _PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Failures that may pass (RFC 9110, RFC 6585, RFC 8470); S3's SlowDown is a 503."""
 
 
+_OVERLOAD_STATUS = frozenset({429, 503})
+"""An origin's own word for asking less (RFC 6585; S3's SlowDown is a 503)."""
+
+
+def asks_for_less(error: Unavailable) -> bool:
+    """Whether an origin has said that it was too much."""
+    return error.status in _OVERLOAD_STATUS or error.retry_after_s is not None
+
+
 def is_passing(status: int) -> bool:
     """Whether a status tells of a failure that may pass."""
     return status in _PASSING_STATUS or status > 504

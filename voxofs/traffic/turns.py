@@ -7,17 +7,21 @@ from collections.abc import Callable
 
 from .demand import Demand, Priority
 
+_PRIORITIES = tuple(Priority)
+"""An enumeration is slow to go through."""
+
 
 class Turns:
     """Demands in line. Which of them may go is the gate's to say, who goes before whom is said here."""
 
-    __slots__ = ("_lines",)
+    __slots__ = ("_count", "_lines")
 
     def __init__(self) -> None:
+        self._count = 0
         self._lines: tuple[OrderedDict[str, dict[int, Demand]], ...] = tuple(OrderedDict() for _ in Priority)
 
     def __len__(self) -> int:
-        return sum(len(line) for tenants in self._lines for line in tenants.values())
+        return self._count
 
     def of(self, priority: Priority) -> bool:
         """Whether anybody of this priority stands in line."""
@@ -25,6 +29,7 @@ class Turns:
 
     def add(self, demand: Demand) -> None:
         """It stands in line from now on, among those of its priority."""
+        self._count += 1
         self._lines[demand.priority].setdefault(demand.tenant, {})[demand.age] = demand
 
     def remove(self, demand: Demand) -> None:
@@ -32,13 +37,16 @@ class Turns:
         tenants = self._lines[demand.priority]
         line = tenants[demand.tenant]
         del line[demand.age]
+        self._count -= 1
         if not line:
             del tenants[demand.tenant]
 
     def next(self, admits: Callable[[str, Priority], bool]) -> Demand | None:
         """The first in line of those for whose tenant and priority `admits` holds; its tenant's next turn
         comes after the others'."""
-        for priority, tenants in zip(Priority, self._lines, strict=True):
+        if not self._count:
+            return None
+        for priority, tenants in zip(_PRIORITIES, self._lines, strict=True):
             for tenant, line in tenants.items():
                 if admits(tenant, priority):
                     tenants.move_to_end(tenant)
