@@ -210,6 +210,32 @@ async def test_nothing_for_too_long(make: Make, clock: MockClock, sent: bytes) -
 
 
 @BOTH
+async def test_each_wait_has_its_own_end(make: Make, clock: MockClock) -> None:
+    """One task watches them all: the later ones with shorter patience, too, and those after the last."""
+
+    async def silence(peer: Peer) -> None:
+        await peer.request()
+        await peer.end()
+
+    ends: dict[float, float] = {}
+    async with serving(silence) as server:
+        transport = make(connections=3)
+
+        async def wait(read_s: float) -> None:
+            begun_s = trio.current_time()
+            assert (await ask(transport, server.url(), read=read_s)).error == "ReadTimeout"
+            ends[read_s] = trio.current_time() - begun_s
+
+        async with trio.open_nursery() as nursery:
+            for read_s in (50.0, 5.0, 20.0):
+                nursery.start_soon(wait, read_s)
+                await trio.sleep(1.0)
+        await wait(7.0)
+        await transport.aclose()
+    assert {read_s: round(after_s) for read_s, after_s in ends.items()} == {5: 5, 20: 20, 50: 50, 7: 7}
+
+
+@BOTH
 async def test_as_long_as_something_comes_it_is_not_too_long(make: Make, clock: MockClock) -> None:
     async def slow(peer: Peer) -> None:
         while await peer.request():

@@ -25,6 +25,7 @@ connections.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 
 from voxofs.model import BLOCK_BYTES, Block, BlockKey, Edition
 
@@ -252,3 +253,12 @@ class BlockCache:
         for key in slab.blocks:
             del self._slabs[key]
         slab.blocks.clear()
+
+
+def runs_of(indexes: list[int]) -> Iterator[tuple[int, int]]:
+    """Adjacent numbers as half-open ranges."""
+    begin = 0
+    for i in range(1, len(indexes) + 1):
+        if i == len(indexes) or indexes[i] != indexes[i - 1] + 1:
+            yield indexes[begin], indexes[i - 1] + 1
+            begin = i

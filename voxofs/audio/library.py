@@ -32,7 +32,7 @@ from voxofs.traffic.flight import failure_of
 from voxofs.traffic.patience import Patience
 from voxofs.traffic.retry import persistently
 
-from .blocks import BlockCache, Slab
+from .blocks import BlockCache, Slab, runs_of
 from .leases import LINGER_S, Leases
 from .recording import Fetch, Owed, Recording
 
@@ -174,7 +174,7 @@ class Library:
         begun = []
         stop = min(stop, edition.blocks)
         missing = [i for i in range(first, stop) if not self._have(recording, edition, i)]
-        for begin, end in _runs(missing):
+        for begin, end in runs_of(missing):
             stop_byte = min(end * BLOCK_BYTES, edition.size)
             flow = recording.flow_at(edition, begin * BLOCK_BYTES)
             if flow is not None:
@@ -251,7 +251,7 @@ class Library:
                 else:
                     self._deliver(fetch, fetch.edition, index, block)
             begin, most = end, min(2 * most, _DISK_READ_MOST_BLOCKS)
-        for begin, end in _runs(missing):
+        for begin, end in runs_of(missing):
             fetch.next_byte, fetch.stop_byte = begin * BLOCK_BYTES, min(end * BLOCK_BYTES, fetch.edition.size)
             fetch.slab = None
             await self._fetch_run(fetch)
@@ -350,9 +350,12 @@ class Library:
             self._received(fetch, count)
         # Read to the end of the body: only then is the connection free for the next request. A long body that
         # was not asked for is cut off instead, by cancellation, which ends everything down to the socket.
-        with trio.CancelScope() as enough:
-            if transfer.ends - fetch.stop_byte > _DRAIN_BYTES:
+        if transfer.ends - fetch.stop_byte > _DRAIN_BYTES:
+            with trio.CancelScope() as enough:
                 enough.cancel()
+                while await transfer.read_into(self._waste):
+                    pass
+        else:
             while await transfer.read_into(self._waste):
                 pass
 
@@ -389,12 +392,3 @@ class Library:
         fetch.opened.keep(edition)
         if self._disk is not None:
             self._disk.keep_version(edition.recording, version)
-
-
-def _runs(indexes: list[int]) -> Iterator[tuple[int, int]]:
-    """Adjacent numbers as half-open ranges."""
-    begin = 0
-    for i in range(1, len(indexes) + 1):
-        if i == len(indexes) or indexes[i] != indexes[i - 1] + 1:
-            yield indexes[begin], indexes[i - 1] + 1
-            begin = i

@@ -38,7 +38,7 @@ from .demand import Abandoned, Demand, Priority
 from .pace import Pace
 from .reach import Reach
 from .retry import asks_for_less, still_worth_it_s
-from .turns import Turns
+from .turns import Ticket, Turns
 
 _SLOWED_EVERY_S = 1.0
 """The requests of one burst fail together, and that is one event. A rule of thumb, as in `reach`."""
@@ -48,19 +48,6 @@ _LONGEST_REST_S = 3_600.0
 """One request an hour burdens nobody; a nonsensical Retry-After must not end a mount."""
 _FREE_MULTIPLES = (7, 5, 5)
 """By priority: what a tenant may hold in units of what it leaves free. Of 32 places 28, or 26."""
-
-
-class _Ticket:
-    """One demand at this gate: in line, or inside."""
-
-    __slots__ = ("background", "given_up", "granted")
-
-    def __init__(self) -> None:
-        self.granted = trio.Event()
-        """Set when the waiting is over, whether with a place or because the demand was given up."""
-        self.given_up = False
-        self.background = False
-        """Whether its place counts as one for background work; the demand may become urgent inside."""
 
 
 class Permit:
@@ -113,7 +100,7 @@ class Gate:
         self._held: Counter[str] = Counter()
         self._in_use = 0
         self._background = 0
-        self._tickets: dict[Demand, _Ticket] = {}
+        self._tickets: dict[Demand, Ticket] = {}
         """Of every demand in line or inside."""
         self._turns = Turns()
 
@@ -293,7 +280,7 @@ class Gate:
             await self._rest(demand, background=background)
         first = not background and not self._turns.of(Priority.READER)
         if first and self.admits(demand.tenant, demand.priority):
-            self._take(demand, _Ticket())
+            self._take(demand, Ticket())
             return
         while await self._given_up(demand, background=background):
             if not demand.waiters:
@@ -313,19 +300,15 @@ class Gate:
 
     async def _given_up(self, demand: Demand, *, background: bool) -> bool:
         """Stand in line until the demand has a place, or was given up."""
-        ticket = _Ticket()
+        ticket = Ticket()
         self._queue(demand, ticket)
         try:
             if background:
                 # Work that was begun together comes here in no order: let all of it queue up first.
                 await trio.lowlevel.checkpoint()
             self._grant()
-            with trio.move_on_after(still_worth_it_s(demand)) as patience:
-                await ticket.granted.wait()
-            if patience.cancelled_caught:  # as `retry` does: the cause is told, not just that time is up
-                if (refusal := self._refusals.get(demand.tenant)) is not None:
-                    raise Unavailable(str(refusal), status=refusal.status)
-                await ticket.granted.wait()
+            if not ticket.granted.is_set():
+                await self._granted(demand, ticket)
         except BaseException:
             if demand.line is self:
                 self._unqueue(demand)
@@ -333,6 +316,18 @@ class Gate:
                 self.leave(demand)
             raise
         return ticket.given_up
+
+    async def _granted(self, demand: Demand, ticket: Ticket) -> None:
+        left_s = still_worth_it_s(demand)
+        if left_s < float("inf"):  # a scope costs as much as a task
+            with trio.move_on_after(left_s) as patience:
+                await ticket.granted.wait()
+            if not patience.cancelled_caught:
+                return
+            if (refusal := self._refusals.get(demand.tenant)) is not None:
+                # As `retry` does: the cause is told, not just that time is up.
+                raise Unavailable(str(refusal), status=refusal.status)
+        await ticket.granted.wait()
 
     def raise_to(self, demand: Demand, priority: Priority) -> None:
         """Move a demand to a more urgent line and serve whoever is next."""
@@ -347,17 +342,17 @@ class Gate:
         ticket.given_up = True
         ticket.granted.set()
 
-    def _queue(self, demand: Demand, ticket: _Ticket) -> None:
+    def _queue(self, demand: Demand, ticket: Ticket) -> None:
         demand.line = self
         self._tickets[demand] = ticket
         self._turns.add(demand)
 
-    def _unqueue(self, demand: Demand) -> _Ticket:
+    def _unqueue(self, demand: Demand) -> Ticket:
         self._turns.remove(demand)
         demand.line = None
         return self._tickets.pop(demand)
 
-    def _take(self, demand: Demand, ticket: _Ticket) -> None:
+    def _take(self, demand: Demand, ticket: Ticket) -> None:
         self._in_use += 1
         self._held[demand.tenant] += 1
         self.peak = max(self.peak, self._in_use)

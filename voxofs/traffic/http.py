@@ -13,8 +13,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-import zlib
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -31,20 +30,12 @@ from . import wire
 from .routes import ProxyFailed, RoutedTransport
 from .stock import StockTransport
 from .transport import Exchange, Transport
+from .unpacked import Unpacked
 
 AnyTransport = Transport | StockTransport | RoutedTransport
 
 KEEPALIVE_S = 50.0
 """Below the 60 s after which load balancers end what is idle (the default of AWS and nginx is 60 to 75)."""
-_GZIP = zlib.MAX_WBITS | 16
-"""zlib's way to say: a gzip header is there (zlib manual, inflateInit2)."""
-_UNPACKED_BYTES = 262_144
-"""What is inflated in one go: about 1 ms, after which others have a turn."""
-_MOST_RATIO = 200
-"""Of a body's size to its compressed size. Simulated reports have 12; a text of one letter has 1,000 (zlib's
-page, "Maximum Compression Factor")."""
-_NO_BOMB_BYTES = 2**20
-"""A mebibyte hurts nobody, however small it was."""
 _CONNECT_TIMEOUT_S = 10.0
 """Three tries of a SYN on Linux take 1, 3 and 7 s (tcp_syn_retries in tcp(7))."""
 _LEAST_BYTES_PER_S = 1_024
@@ -94,15 +85,18 @@ class Answer:
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The body as it arrives. Raises `Unavailable` where the connection breaks or stalls."""
         stream = aiter(self._response.stream)  # type: ignore[arg-type]
+        while (piece := await self._piece(stream)) is not None:
+            yield piece
+
+    async def _piece(self, stream: AsyncIterator[bytes]) -> bytes | None:
+        asked_s = trio.current_time()
         with _Translated(self.origin):
-            while True:
-                asked_s = trio.current_time()
-                try:
-                    piece = await anext(stream)
-                except StopAsyncIteration:
-                    return
-                self._progressed(trio.current_time() - asked_s, len(piece))
-                yield piece
+            try:
+                piece = await anext(stream)
+            except StopAsyncIteration:
+                return None
+        self._progressed(trio.current_time() - asked_s, len(piece))
+        return piece
 
     async def read_into(self, buffer: memoryview) -> int:
         """The body's next bytes into the front of the buffer, one at least; 0 at its end. Raises as `pieces`
@@ -144,18 +138,21 @@ class Answer:
         long, or more than any text of ours can be compressed."""
         body = bytearray()
         unpacked = Unpacked(self.header("content-encoding"))
-        with trio.CancelScope() as enough:  # ends every generator down to the socket, as `break` would not
-            async with aclosing(self.pieces()) as pieces:
-                async for piece in pieces:
-                    for part in unpacked.parts(piece):
-                        body += part
-                        if len(body) > limit_bytes:
-                            break
-                        if len(part) >= _UNPACKED_BYTES:
-                            # A small piece may become a large text. Not cancelled here: see above.
-                            await trio.lowlevel.cancel_shielded_checkpoint()
-                    if len(body) > limit_bytes or unpacked.fault:
-                        enough.cancel()
+        stream = self._response.stream
+        if isinstance(stream, Exchange):  # it is ended by whoever closes it
+            while unpacked.fault is None and len(body) <= limit_bytes:
+                if (piece := await self._piece(stream)) is None:
+                    break
+                await unpacked.add_to(body, piece, limit_bytes)
+        else:
+            with (
+                trio.CancelScope() as enough
+            ):  # ends every generator down to the socket, as `break` would not
+                async with aclosing(self.pieces()) as pieces:
+                    async for piece in pieces:
+                        await unpacked.add_to(body, piece, limit_bytes)
+                        if len(body) > limit_bytes or unpacked.fault:
+                            enough.cancel()
         if len(body) > limit_bytes:
             raise BadAnswer(f"{self.origin} answered with more than {limit_bytes} bytes where JSON was due")
         if (fault := unpacked.fault or unpacked.end()) is not None:
@@ -175,43 +172,6 @@ class Answer:
             return float(said)
         until_s, now_s = _instant_s(said), self.date_s
         return None if until_s is None or now_s is None else max(0.0, until_s - now_s)
-
-
-class Unpacked:
-    """A body without its Content-Encoding, in parts of bounded size."""
-
-    def __init__(self, encoding: str | None) -> None:
-        self.fault: str | None = None
-        """What is wrong with the body; nothing comes out any more then."""
-        self._taken = self._given = 0
-        name = (encoding or "identity").strip().lower()
-        if name not in ("identity", "gzip", "x-gzip"):
-            self.fault = "that cannot be read"
-        self._inflater = None if name == "identity" else zlib.decompressobj(_GZIP)
-
-    def parts(self, piece: bytes) -> Iterator[bytes]:
-        """What a piece of the body becomes."""
-        if self._inflater is None:
-            yield piece
-            return
-        self._taken += len(piece)
-        while piece and not self._inflater.eof and self.fault is None:
-            try:
-                part = self._inflater.decompress(piece, _UNPACKED_BYTES)
-            except zlib.error:
-                self.fault = "that cannot be read"
-                return
-            piece = self._inflater.unconsumed_tail
-            self._given += len(part)
-            if self._given > max(_NO_BOMB_BYTES, _MOST_RATIO * self._taken):
-                self.fault = "that no report could be compressed to"
-                return
-            yield part
-
-    def end(self) -> str | None:
-        """What is wrong with a body that ends here."""
-        whole = self._inflater is None or self._inflater.eof or not self._taken
-        return None if whole else "that ends too soon"
 
 
 def _instant_s(http_date: str | None) -> float | None:

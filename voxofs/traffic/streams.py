@@ -30,12 +30,54 @@ Origin = tuple[str, str, int]
 """Scheme, host as it is sent (ASCII), port."""
 
 
+class Watch:
+    """Ends the waits of a transport's connections that take too long, in one task for all of them: a scope
+    for each wait costs 16 µs, which is as much as another task, and a request has two or three."""
+
+    def __init__(self) -> None:
+        self._until_s: dict[Connection, float] = {}
+        self._scope: trio.CancelScope | None = None
+        """What the task sleeps in, while there is one."""
+
+    def begin(self, connection: Connection, timeout_s: float) -> None:
+        """It waits from now on."""
+        until_s = self._until_s[connection] = trio.current_time() + timeout_s
+        if self._scope is None:
+            self._scope = trio.CancelScope(deadline=until_s)
+            trio.lowlevel.spawn_system_task(self._look, self._scope, name="time-outs of connections")
+        elif until_s < self._scope.deadline:
+            self._scope.deadline = until_s
+
+    def end(self, connection: Connection) -> None:
+        """It does not wait any more."""
+        self._until_s.pop(connection, None)
+
+    async def _look(self, scope: trio.CancelScope) -> None:
+        while True:
+            with scope:
+                await trio.sleep_forever()
+            now_s = trio.current_time()
+            for connection in [each for each, until_s in self._until_s.items() if until_s <= now_s]:
+                del self._until_s[connection]
+                connection.is_late()
+            if not self._until_s:
+                self._scope = None
+                return
+            self._scope = scope = trio.CancelScope(deadline=min(self._until_s.values()))
+
+
 class Connection:
     """An open connection to an origin. Whoever has it closes it."""
 
-    __slots__ = ("_drained", "_fd", "_socket", "_tls", "_unyielded_bytes", "idle_since_s", "origin", "uses")
+    __slots__ = (
+        "_drained", "_fd", "_late", "_socket", "_tls", "_unyielded_bytes", "_watch", "idle_since_s", "origin",
+        "uses",
+    )  # fmt: skip
 
-    def __init__(self, origin: Origin, connected: socket.socket) -> None:
+    def __init__(self, origin: Origin, connected: socket.socket, watch: Watch) -> None:
+        self._watch = watch
+        self._late = False
+        """Its wait was ended because nothing came."""
         self.origin = origin
         self.uses = 0
         """Exchanges that were begun on it."""
@@ -149,13 +191,23 @@ class Connection:
     ) -> None:
         if self._fd < 0:
             raise broken("the connection was closed")
-        with trio.move_on_after(timeout_s) as scope:
-            try:
-                await ready(self._fd)
-            except trio.ClosedResourceError as error:
-                raise broken("the connection was closed") from error
-        if scope.cancelled_caught:
-            raise late(f"nothing for {timeout_s:g} s")
+        self._late = False
+        if timeout_s < math.inf:
+            self._watch.begin(self, timeout_s)
+        try:
+            await ready(self._fd)
+        except trio.ClosedResourceError as error:
+            if self._late:
+                raise late(f"nothing for {timeout_s:g} s") from None
+            raise broken("the connection was closed") from error
+        finally:
+            self._watch.end(self)
+
+    def is_late(self) -> None:
+        """End its wait. It stays open, for whoever waits to close it."""
+        if self._fd >= 0:
+            self._late = True
+            trio.lowlevel.notify_closing(self._fd)
 
     def close(self) -> None:
         """At once, whatever is under way; no farewell under TLS, as HTTP does not need one."""
@@ -166,7 +218,11 @@ class Connection:
 
 
 async def connect(
-    origin: Origin, tls: ssl.SSLContext, session: ssl.SSLSession | None, timeout_s: float | None
+    origin: Origin,
+    tls: ssl.SSLContext,
+    session: ssl.SSLSession | None,
+    timeout_s: float | None,
+    watch: Watch,
 ) -> Connection:
     """A new connection, by whichever of the host's addresses answers first (RFC 8305), and for https after
     its handshake; both within `timeout_s`.
@@ -193,7 +249,7 @@ async def connect(
         raise httpx.InvalidURL("no name of a host") from error
     except OSError as error:
         raise httpx.ConnectError(str(error)) from error
-    return Connection(origin, connected)
+    return Connection(origin, connected, watch)
 
 
 async def _under_tls(

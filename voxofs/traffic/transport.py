@@ -27,7 +27,7 @@ import httpx
 import trio
 
 from .framing import Framing
-from .streams import Connection, Origin, connect
+from .streams import Connection, Origin, Watch, connect
 from .wire import message_of, origin_of, url_of
 
 _SCRATCH_BYTES = 65_536
@@ -157,6 +157,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._opening = 0
         self._sessions: dict[Origin, ssl.SSLSession] = {}
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
+        self._watch = Watch()
 
     @property
     def free(self) -> int:
@@ -234,7 +235,7 @@ class Transport(httpx.AsyncBaseTransport):
         origin = origin_of(url_of(url))
         if self.free <= len(self._idle):
             return False
-        connection = await connect(origin, self._tls, self._sessions.get(origin), timeout_s)
+        connection = await connect(origin, self._tls, self._sessions.get(origin), timeout_s, self._watch)
         if self.free <= len(self._idle):
             connection.close()
             return False
@@ -281,7 +282,7 @@ class Transport(httpx.AsyncBaseTransport):
             self._idle.pop(0).close()
         self._opening += 1
         try:
-            return await connect(origin, self._tls, self._sessions.get(origin), timeout_s)
+            return await connect(origin, self._tls, self._sessions.get(origin), timeout_s, self._watch)
         except httpx.ConnectError:
             self._sessions.pop(origin, None)  # in case that it was the session that the server cannot bear
             raise

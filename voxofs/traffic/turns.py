@@ -5,10 +5,25 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
+import trio
+
 from .demand import Demand, Priority
 
 _PRIORITIES = tuple(Priority)
 """An enumeration is slow to go through."""
+
+
+class Ticket:
+    """One demand at this gate: in line, or inside."""
+
+    __slots__ = ("background", "given_up", "granted")
+
+    def __init__(self) -> None:
+        self.granted = trio.Event()
+        """Set when the waiting is over, whether with a place or because the demand was given up."""
+        self.given_up = False
+        self.background = False
+        """Whether its place counts as one for background work; the demand may become urgent inside."""
 
 
 class Turns:
