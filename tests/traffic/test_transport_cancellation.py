@@ -195,4 +195,4 @@ async def test_opening_ahead_cancelled_at_every_await() -> None:
             if not scope.cancelled_caught:
                 break
         assert not scope.cancelled_caught
-        assert steps > 3
+        assert steps > 2, "connecting and the handshake have been cut off"

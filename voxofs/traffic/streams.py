@@ -13,9 +13,11 @@ Cancelled or timed out, a read has taken nothing from the socket; a send may hav
 from __future__ import annotations
 
 import math
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import httpx
 import trio
@@ -232,12 +234,8 @@ async def connect(
     scheme, host, port = origin
     try:
         with trio.fail_after(math.inf if timeout_s is None else timeout_s):
-            stream = await trio.open_tcp_stream(host, port)
-            # trio's stream has set its options (TCP_NODELAY) and is left behind: its socket always waits
-            # for a turn of the loop, and knows no TLS.
-            connected = socket.socket(fileno=stream.socket.detach())
+            connected = await _reached(host, port)
             try:
-                connected.setblocking(False)
                 if scheme == "https":
                     connected = await _under_tls(connected, host, tls, session)
             except BaseException:
@@ -250,6 +248,47 @@ async def connect(
     except OSError as error:
         raise httpx.ConnectError(str(error)) from error
     return Connection(origin, connected, watch)
+
+
+async def _reached(host: str, port: int) -> socket.socket:
+    """A connected socket that does not block. Raises OSError.
+
+    What is an address already needs neither name servers nor a race (RFC 8305), which costs as much as a
+    request.
+    """
+    family = _family(host)
+    if family is None:
+        stream = await trio.open_tcp_stream(host, port)
+        # trio's stream is left behind: its socket always waits for a turn of the loop, and knows no TLS.
+        connected = socket.socket(fileno=stream.socket.detach())
+    else:
+        connected = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connected.setblocking(False)
+        if family is not None:
+            await _connect(connected, (host, port))
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException:
+        connected.close()
+        raise
+    return connected
+
+
+def _family(host: str) -> socket.AddressFamily | None:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError, UnicodeError, ValueError):
+            socket.inet_pton(family, host)
+            return family
+    return None
+
+
+async def _connect(fresh: socket.socket, address: tuple[str, int]) -> None:
+    with suppress(BlockingIOError):
+        fresh.connect(address)
+    await trio.lowlevel.wait_writable(fresh)
+    code = fresh.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
 
 
 async def _under_tls(
