@@ -118,7 +118,8 @@ def test_whoever_mounts_without_a_network_is_told_nothing(config: Path, folder: 
 
 _NO_MTAB = r"""
 set -e
-place=$1 python=$2 config=$3
+place=$1 python=$2 config=$3 tree=$4
+mkdir "$place/tree" && mount --bind "$tree" "$place/tree"
 mkdir "$place/etc" && mount -t tmpfs none "$place/etc"
 for file in passwd group nsswitch.conf hosts localtime fuse.conf; do
     if [ -e "/etc/$file" ]; then cp -a "/etc/$file" "$place/etc/"; fi
@@ -128,7 +129,7 @@ mount --bind "$place/etc/fuse" /dev/fuse
 mount --bind "$place/etc" /etc
 test ! -e /etc/mtab
 cd /
-export TMPDIR="$place/tmp"
+export TMPDIR="$place/tmp" PYTHONPATH="$place/tree"
 user() { setpriv --reuid=65534 --regid=65534 --clear-groups "$python" -m voxofs "$@"; }
 set +e
 user check --config "$config" | grep 'mount can be made'
@@ -155,7 +156,10 @@ def test_nothing_is_left_behind_where_there_is_no_mtab(
         os.chown(path, 65534, 65534)
     for above in (tmp_path, *tmp_path.parents):
         above.chmod(above.stat().st_mode | 0o011)
-    done = _run(["unshare", "-m", "sh", "-c", _NO_MTAB, "sh", str(tmp_path), sys.executable, str(config)])
+    # This tree where that user can read it: root's home is closed to others.
+    python = sys.executable.replace(f"{ROOT}/", f"{tmp_path}/tree/", 1)
+    command = ["unshare", "-m", "sh", "-c", _NO_MTAB, "sh", str(tmp_path), python, str(config), str(ROOT)]
+    done = _run(command)
     print(done.stderr)
     assert (done.returncode, done.stdout, done.stderr) == (
         0,
