@@ -33,7 +33,7 @@ sort=name;ascending;
 win_width={WIDTH}
 win_height={HEIGHT}
 """
-LIST, COUNT = (160, 125, WIDTH, HEIGHT - 30), (0, HEIGHT - 20, 120, HEIGHT)
+LIST, COUNT = (160, 125, WIDTH, HEIGHT - 40), (0, HEIGHT - 20, 120, HEIGHT)
 """What is looked at, from left and top to right and bottom: the list with its scroll bar, from the second row
 on (the first may have the focus), and in the line below it how many items there are. The path, above, and the
 free space, below, are different in the two windows."""
