@@ -28,6 +28,12 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=32, help="tools at work at once (default 32)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     parser.add_argument("--disk", action="store_true", help="with the disk tier on, small enough to evict")
+    parser.add_argument(
+        "--transport",
+        choices=["direct", "stock"],
+        default="direct",
+        help="voxofs's own transport, or httpx's (default direct)",
+    )
     options = parser.parse_args()
     ok, told, found = _run(options)
     print(told)
@@ -41,9 +47,9 @@ def _run(options: argparse.Namespace) -> tuple[bool, str, dict[str, Any]]:
         print(line, flush=True)
 
     if options.trouble:
-        two = soak_neighbours(Plan(options.minutes, options.workers), say)
+        two = soak_neighbours(Plan(options.minutes, options.workers), say, transport=options.transport)
         return two.ok, neighbours_text(two), neighbours_facts(two)
-    one = soak(options.minutes, options.workers, say, disk=options.disk)
+    one = soak(options.minutes, options.workers, say, disk=options.disk, transport=options.transport)
     return one.ok, text(one), facts(one)
 
 

@@ -61,9 +61,16 @@ class Outcome(Run):
 
 
 def soak(
-    minutes: float, workers: int, say: Callable[[str], None], days: int = 12, *, disk: bool = False
+    minutes: float,
+    workers: int,
+    say: Callable[[str], None],
+    days: int = 12,
+    *,
+    disk: bool = False,
+    transport: str = "direct",
 ) -> Outcome:
-    """Run, with the disk tier on where that is said. Raises only where the run itself could not be made."""
+    """Run, with the disk tier on where that is said, over voxofs's own transport or httpx's. Raises only
+    where the run itself could not be made."""
     outcome = Outcome(minutes, workers)
     population = Population(weekdays(date(2024, 3, 4), days))
     number = len(population.recordings)
@@ -80,6 +87,7 @@ def soak(
             "storage": {"link_lifetime_s": LINK_LIFETIME_S, "connections": CONNECTIONS},
             "cache": {"memory": "16 MiB", "records": 4_000, "known_sizes": 1_000},
             "mount": {"deadline_s": DEADLINE_S},
+            "http": {"transport": transport},
         }
         if disk:
             make_key_file(Path(place, "disk.key"))
@@ -92,7 +100,7 @@ def soak(
             simulator.add_faults(*({**fault, "rate": FAULT_RATE / len(FAULTS)} for fault in FAULTS))
             _drive(crew, daemon, simulator, token_file, tokens, outcome, say)
             simulator.clear_faults()
-            finish(daemon, outcome, CONNECTIONS)
+            finish(daemon, outcome, CONNECTIONS, disk=disk)
             look_for_secrets(daemon, tokens, outcome)
     return outcome
 

@@ -188,7 +188,7 @@ class _Crews:
         self.outcome.longest_call_s = max(worker.step.longest_call_s for worker in self.troubled)
 
 
-def soak_neighbours(plan: Plan, say: Callable[[str], None]) -> Neighbours:
+def soak_neighbours(plan: Plan, say: Callable[[str], None], *, transport: str = "direct") -> Neighbours:
     """Run. Raises only where the run itself could not be made."""
     sections: dict[str, dict[str, Any]] = {
         "api": {"connections": _CONNECTIONS},
@@ -196,6 +196,7 @@ def soak_neighbours(plan: Plan, say: Callable[[str], None]) -> Neighbours:
         # Small, so that both tenants go on asking both origins.
         "cache": {"memory": "16 MiB", "records": 1_000, "known_sizes": 1_000},
         "mount": {"deadline_s": plan.deadline_s},
+        "http": {"transport": transport},
     }
     tenants = {"calm": CALM, "troubled": TROUBLED}
     delays = {"api_delay_s": _API_DELAY_S, "storage_delay_s": _STORAGE_DELAY_S}

@@ -332,10 +332,10 @@ class Finding:
     wrong: str
 
 
-async def try_cell(cell: Cell, password_file: Path) -> Finding:
+async def try_cell(cell: Cell, password_file: Path, transport: str = "direct") -> Finding:
     """Do the operation in trouble, look for what is left behind, and do it again when the trouble is over."""
     account = {"email": "demo@example.com", "password_file": password_file}
-    async with open_trial([tapes()], sections={"api": account}) as trial:
+    async with open_trial([tapes()], sections={"api": account, "http": {"transport": transport}}) as trial:
         run = Run(cell, trial)
         outcomes = await run.perform(troubled=True)
         failed = sorted(outcomes - {"right"})

@@ -1,7 +1,7 @@
 """The fault matrix, and what the faults do to everything around the operation that meets them.
 
 All of it in a time that jumps (trials.virtual): deadlines, waits and lifetimes are the real ones.
-`pytest tests/test_faults.py -k matrix -s` prints the matrix as it was found.
+`pytest tests/trouble/test_faults.py -k matrix -s` prints the matrix as it was found.
 """
 
 from __future__ import annotations
@@ -69,11 +69,17 @@ def password_file(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("trouble", EXPECTED)
+@pytest.mark.parametrize("transport", ["stock", "direct"])
 async def test_matrix(
-    trouble: str, operation: str, jumping: MockClock, findings: dict[Cell, Finding], password_file: Path
+    transport: str,
+    trouble: str,
+    operation: str,
+    jumping: MockClock,
+    findings: dict[Cell, Finding],
+    password_file: Path,
 ) -> None:
     async def attempt(cell: Cell) -> None:
-        findings[cell] = await try_cell(cell, password_file)
+        findings[cell] = await try_cell(cell, password_file, transport)
 
     wanted = cells(trouble, operation)
     async with trio.open_nursery() as nursery:
