@@ -36,6 +36,13 @@ def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
     return dict(choices[0]) if choices else {}
 
 
+def below(parser: argparse.ArgumentParser, *words: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Every command below a parser, at any depth, each before its own: its words, and its parser."""
+    for name, each in subcommands(parser).items():
+        yield " ".join((*words, name)), each
+        yield from below(each, *words, name)
+
+
 def options(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
     """What a person can say to a parser, its commands left out; what help hides is hidden here."""
     for action in parser._actions:
@@ -49,17 +56,20 @@ def command_page() -> str:
     page = Page("voxofs", 1, __version__, "mount a phone system's call recordings as a drive")
     page.section("Synopsis")
     page.paragraph(_synopsis(parser))
-    for each in subcommands(parser).values():
+    for _, each in below(parser):
         page.paragraph(_synopsis(each))
     _describe(page, parser)
     page.section("Options")
     _options(page, parser)
     page.section("Commands")
-    for name, each in subcommands(parser).items():
+    told = set()
+    for name, each in below(parser):
         page.subsection(name)
         page.paragraph(inline(f"{each.description}."))
         _options(page, each, but_help=True)
-        _epilog(page, each)
+        if each.epilog not in told:  # a command's parts may share its examples: they stand once
+            _epilog(page, each)
+        told.add(each.epilog)
     _ending(page, "mount.voxofs(8), voxofs.toml(5), fusermount3(1), fuse(4)")
     return page.text()
 

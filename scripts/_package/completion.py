@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 import shtab
-from commands import subcommands
+from commands import below
 
 from voxofs.cli import main as cli
 
@@ -19,14 +19,20 @@ SHELLS = {
 }
 """Each shell, and where Debian's looks for the completion of a command."""
 
-_KINDS = {"FILE": shtab.FILE, "MOUNTPOINT": shtab.DIRECTORY, "FOLDER": shtab.DIRECTORY}
+_KINDS = {
+    "FILE": shtab.FILE,
+    "MOUNTPOINT": shtab.DIRECTORY,
+    "FOLDER": shtab.DIRECTORY,
+    "DIRECTORY": shtab.DIRECTORY,
+    "PATH… DEST": shtab.DIRECTORY,  # of these only DEST is on this machine
+}
 """What a metavar says about the value."""
 
 
 def completion(shell: str) -> str:
     """The script for a shell of `SHELLS`."""
     parser = cli.parser()
-    for each in (parser, *subcommands(parser).values()):
+    for each in (parser, *(each for _, each in below(parser))):
         _tell_kinds(each)
     return str(shtab.complete(parser, shell))
 

@@ -57,9 +57,19 @@ def plain(page: Path) -> str:
     return text.replace(r"\&", "")
 
 
-def commands() -> dict[str, argparse.ArgumentParser]:
-    [choices] = [each.choices for each in cli.parser()._actions if isinstance(each.choices, dict)]
-    return dict(choices)
+def commands(parser: argparse.ArgumentParser | None = None) -> dict[str, argparse.ArgumentParser]:
+    """Every command by its words, the commands of commands too, in the order of the help."""
+    found: dict[str, argparse.ArgumentParser] = {}
+    for action in (parser or cli.parser())._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, each in action.choices.items():
+                found[name] = each
+                found |= {f"{name} {words}": below for words, below in commands(each).items()}
+    return found
+
+
+def first_words() -> list[str]:
+    return [words for words in commands() if " " not in words]
 
 
 def said(parser: argparse.ArgumentParser) -> list[argparse.Action]:
@@ -78,6 +88,9 @@ def assert_explains(page: str, parser: argparse.ArgumentParser) -> None:
             assert re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", page), flag
         if action.help:
             assert " ".join(action.help.split()) in " ".join(page.split()), action.dest
+
+
+def assert_has_examples(page: str, parser: argparse.ArgumentParser) -> None:
     for line in (parser.epilog or "").splitlines():
         if line.startswith("  "):
             assert line.removeprefix("  ") in page, "examples stay as they are"
@@ -87,10 +100,14 @@ def test_the_commands_page_is_the_help(tree: Path) -> None:
     page = plain(tree / "usr/share/man/man1/voxofs.1")
     for parser in (cli.parser(), *commands().values()):
         assert_explains(page, parser)
-    parts = dict(re.findall(r'^\.SS "(\w+)"\n(.*?)(?=^\.S[SH] )', page, re.MULTILINE | re.DOTALL))
+    assert_has_examples(page, cli.parser())
+    parts = dict(re.findall(r'^\.SS "([\w ]+)"\n(.*?)(?=^\.S[SH] )', page, re.MULTILINE | re.DOTALL))
     assert list(parts) == list(commands())
     for name, parser in commands().items():
         assert_explains(parts[name], parser)
+        family = [text for words, text in parts.items() if words.split()[0] == name.split()[0]]
+        assert_has_examples("".join(family), parser)
+        assert f"\n{parser.prog} " in page, "its synopsis"
     assert re.findall(r"^\.TP\n(\d+)$", page, re.MULTILINE) == [str(int(code)) for code in Exit]
     assert f"voxofs {voxofs.__version__}" in page.splitlines()[0]
 
@@ -98,6 +115,7 @@ def test_the_commands_page_is_the_help(tree: Path) -> None:
 def test_the_helpers_page_is_the_help(tree: Path) -> None:
     page = plain(tree / "usr/share/man/man8/mount.voxofs.8")
     assert_explains(page, mount.helper_parser())
+    assert_has_examples(page, mount.helper_parser())
     assert "mount -t voxofs" in page
 
 
@@ -138,11 +156,12 @@ def test_completion_has_every_command_and_option(tree: Path) -> None:
     bash = (tree / "usr/share/bash-completion/completions/voxofs").read_text()
     zsh = (tree / "usr/share/zsh/vendor-completions/_voxofs").read_text()
     [named] = re.findall(r"^_shtab_voxofs_subparsers=\((.*)\)$", bash, re.MULTILINE)
-    assert named.replace("'", "").split() == list(commands())
+    assert named.replace("'", "").split() == first_words()
     assert zsh.startswith("#compdef voxofs\n")
     for name, parser in commands().items():
-        [flags] = re.findall(rf"^_shtab_voxofs_{name}_option_strings=\((.*)\)$", bash, re.MULTILINE)
-        assert re.search(rf"^ +{name}:\S", zsh, re.MULTILINE)
+        variable = f"_shtab_voxofs_{name.replace(' ', '_')}_option_strings"
+        [flags] = re.findall(rf"^{variable}=\((.*)\)$", bash, re.MULTILINE)
+        assert re.search(rf"^ +{name.split()[-1]}:\S", zsh, re.MULTILINE)
         for action in said(parser):
             assert set(action.option_strings) <= set(flags.replace("'", "").split())
             for flag in action.option_strings:
@@ -161,11 +180,24 @@ def complete(script: Path, *words: str) -> list[str]:
 
 def test_bash_completes(tree: Path) -> None:
     script = tree / "usr/share/bash-completion/completions/voxofs"
-    assert set(commands()) <= set(complete(script, ""))
+    assert set(first_words()) <= set(complete(script, ""))
     assert complete(script, "st") == ["stats"]
     assert complete(script, "stats", "--w") == ["--watch"]
     assert complete(script, "mount", "--log-level", "w") == ["warning"]
-    assert "/usr" in complete(script, "mount", "/us")
+    assert {"key", "show", "purge"} <= set(complete(script, "cache", ""))
+
+
+FILES = [["cache", "key"], ["cache", "show", "--key-file"], ["cache", "purge", "-c"], ["calls", "--config"]]
+FOLDERS = [["mount"], ["cache", "show"], ["cache", "purge"], ["export", "demo/2024"], ["setup", "--disk"]]
+
+
+@pytest.mark.parametrize("words", [*FILES, *FOLDERS], ids=" ".join)
+def test_bash_completes_files_and_folders(tree: Path, tmp_path: Path, words: list[str]) -> None:
+    script = tree / "usr/share/bash-completion/completions/voxofs"
+    (tmp_path / "afolder").mkdir()
+    (tmp_path / "afile").touch()
+    expected = {"afolder", "afile"} if words in FILES else {"afolder"}
+    assert {Path(found).name for found in complete(script, *words, f"{tmp_path}/a")} == expected
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
