@@ -204,7 +204,7 @@ def test_the_example_loads_and_every_name_in_it_is_known(
     file = tmp_path / "voxofs.toml"
     file.write_text(example)
     loaded = config.load(file, environ={}, overrides={}, today=date(2026, 1, 1))
-    assert asked == [Path("/run/secrets/voxo")]
+    assert asked == [Path("/etc/voxofs/token")]
     assert loaded.tenants == {"demo": sections.TenantSection(id=37, since=date(2021, 1, 1))}
     for key, text in {"base_url": "base_url", "timezone": "timezone"}.items():
         assert re.search(rf"^{text} = .*# default$", example, re.MULTILINE)

@@ -33,13 +33,14 @@ exit codes: 0 all is there, 1 usage or configuration, 2 system (the disk is full
 """
 _MOST_JOBS = 256
 """As many connections as the configuration allows."""
+_JOBS = "recordings at once (default: the connections to the API and to the storage together)"
 
 
 def add_to(commands: Commands) -> None:
     parser = commands.add("export", run, summary="keep recordings in a folder", epilog=_HELP)
     parser.usage = "voxofs export [OPTIONS] PATH… DEST"
     offline.add_options(parser)
-    parser.add_argument("--jobs", "-j", metavar="N", type=int, help="recordings at once (default: 64)")
+    parser.add_argument("--jobs", "-j", metavar="N", type=int, help=_JOBS)
     parser.add_argument("--dry-run", "-n", action="store_true", help="only say what would be exported")
     parser.add_argument("--verify", action="store_true", help="read what is in DEST back, name what differs")
     parser.add_argument("--repair", action="store_true", help="with --verify: fetch again what differs")

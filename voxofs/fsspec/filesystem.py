@@ -40,8 +40,9 @@ from .trees import Info, names_of
 T = TypeVar("T")
 
 _AT_ONCE = 64
-"""Recordings that `cat` and `get` have under way, where the program does not say `batch_size`: twice the
-connections, so that none idles. Each waits in line at the core, where its deadline runs."""
+"""Recordings that `cat` and `get` have under way, where the program does not say `batch_size`: a third
+more than there are connections by default, so that none idles. Each waits in line at the core, where its
+deadline runs."""
 _READ_BYTES = 1_048_576
 """`get` writes as the core fetches: a recording up to 1 MiB is one piece."""
 

@@ -29,7 +29,7 @@ _DAYS_AT_ONCE = 32
 """Days whose reports are asked for together: a month, which is 16 reports; as far as a walk looks ahead,
 too."""
 _SIZES_AT_ONCE = 64
-"""Twice the connections: while one half is answered, the other is on its way. A rule of thumb."""
+"""A third more than there are connections by default, so that the next ones are at hand. A rule of thumb."""
 
 
 def names_of(path: str) -> Names:
