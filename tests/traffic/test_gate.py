@@ -409,3 +409,38 @@ async def test_who_was_refused_to_the_end_is_told_so(deadline_s: float, autojump
     assert len(told) == 8
     assert 0.8 * deadline_s < min(told) - began_s <= max(told) - began_s < deadline_s
     assert 10 < asked < 100, "each by itself would ask twice as often"
+
+
+@pytest.mark.parametrize("rest_s", [3_600.0, 2.0])
+async def test_retry_after_holds_for_those_in_line_too(rest_s: float, autojump_clock: MockClock) -> None:
+    """Of a hundred who stand in line when the first is refused, only those inside have sent anything."""
+    limit = 4
+    gate = Gate("test", limit, monotonic_s=trio.current_time, patience_s=30.0)
+    sent_s: list[float] = []
+    refused = 0
+
+    async def ask(priority: Priority) -> None:
+        nonlocal refused
+        demand = Demand("a", priority)
+        with trio.move_on_after(30), demand.waited_for(priority):
+            try:
+                async with gate.request(demand):
+                    sent_s.append(trio.current_time())
+                    await trio.sleep(0.01)
+                    if len(sent_s) <= limit:
+                        raise Unavailable("too much", status=429, retry_after_s=rest_s)
+            except Unavailable:
+                refused += 1
+
+    began_s = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for number in range(100):
+            nursery.start_soon(ask, Priority.PREFETCH if number % 3 == 2 else Priority.READER)
+    assert sum(at_s < began_s + rest_s for at_s in sent_s) == limit
+    if rest_s > 30:
+        assert refused == 100
+        assert trio.current_time() - began_s < 1, "nobody waits for what will not come"
+    else:
+        assert refused == limit + 33, "those who read wait, what is fetched ahead is given up"
+        assert len(sent_s) == limit + 63
+    assert (gate.in_use, gate.waiting) == (0, 0)

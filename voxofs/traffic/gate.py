@@ -266,14 +266,16 @@ class Gate:
         """Wait for a place and take it. Raises `Abandoned`; `Unavailable` while the origin wants to be left
         alone for longer than anybody waits; `Unanswered` for background work while it is out of reach."""
         background = demand.priority is not Priority.READER
-        demand.asks(self)
         try:
-            await self._enter(demand, background=background)
+            while not await self._enter(demand, background=background):
+                background = False  # somebody waits for it, or has begun to between `give_up` and now
         except BaseException:
             demand.asks(None)
             raise
 
-    async def _enter(self, demand: Demand, *, background: bool) -> None:
+    async def _enter(self, demand: Demand, *, background: bool) -> bool:
+        """Whether it has a place now; else it is to try again, for somebody who waits."""
+        demand.asks(self)
         if background and self.hurry_s(demand.tenant) is not None:
             raise self.why_lost(demand.tenant)
         while self._resting_until_s > self.now_s():
@@ -281,11 +283,16 @@ class Gate:
         first = not background and not self._turns.of(Priority.READER)
         if first and self.admits(demand.tenant, demand.priority):
             self._take(demand, Ticket())
-            return
-        while await self._given_up(demand, background=background):
+            return True
+        if await self._given_up(demand, background=background):
             if not demand.waiters:
                 raise Abandoned
-            background = False  # somebody has begun to wait for it between `give_up` and now
+            return False
+        if self._resting_until_s <= self.now_s():
+            return True
+        self.leave(demand)  # the origin has asked to be left alone since it stood in line
+        await self._rest(demand, background=background)
+        return False
 
     async def _rest(self, demand: Demand, *, background: bool) -> None:
         """Wait until the origin may be asked again, where that makes sense."""
