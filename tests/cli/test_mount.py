@@ -106,6 +106,22 @@ def test_the_source_is_just_a_name(helper: Helper, configured: Path) -> None:
     assert (code, list(asked[0][0].tenants)) == (0, ["demo", "acme"])
 
 
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("acne", 'configured, did you mean "acme"? (all of them: mount -t voxofs voxofs)'),
+        ("Demo", 'configured, did you mean "demo"? (all of them: mount -t voxofs voxofs)'),
+        ("nobody", "configured; there are demo, acme (all of them: mount -t voxofs voxofs)"),
+    ],
+)
+def test_a_source_that_is_no_tenant_is_refused(
+    helper: Helper, configured: Path, source: str, hint: str
+) -> None:
+    code, asked, err = helper(f"{source} /mnt/calls -o config={configured}")
+    assert (code, asked) == (1, [])
+    assert f"{source}: no tenant of that name is {hint}" in err
+
+
 def test_unknown_words_are_refused_unless_mount_is_sloppy(helper: Helper, configured: Path) -> None:
     code, asked, err = helper(f"{configured} /mnt/calls -o allow_othr")
     assert (code, asked) == (1, [])
