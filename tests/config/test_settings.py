@@ -15,7 +15,7 @@ from voxofs.config.secrets import Secret
 from voxofs.config.settings import load
 from voxofs.errors import ConfigError
 
-ISSUE_EXAMPLE = """
+EXAMPLE = """
 [api]
 base_url = "https://api.voxo.co"      # default
 token_file = "/run/secrets/voxo"       # or token, or email + password_file, or $VOXOFS_TOKEN
@@ -39,9 +39,7 @@ def folder(tmp_path: Path) -> SettingsFolder:
 # --- what loads
 
 
-def test_the_example_of_the_issue_loads_as_it_stands(
-    folder: SettingsFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_example_loads_as_it_stands(folder: SettingsFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     # Its token_file is an absolute path that a test may not create, so only that one reading is replaced.
     asked: list[Path] = []
 
@@ -50,7 +48,7 @@ def test_the_example_of_the_issue_loads_as_it_stands(
         return TOKEN
 
     monkeypatch.setattr(config, "read_token_file", read)
-    loaded = load(folder.write(ISSUE_EXAMPLE), environ={}, overrides={}, today=TODAY)
+    loaded = load(folder.write(EXAMPLE), environ={}, overrides={}, today=TODAY)
     assert asked == [Path("/run/secrets/voxo")]
     assert loaded.api.token_file == Path("/run/secrets/voxo")
     assert loaded.api.base_url == "https://api.voxo.co"
