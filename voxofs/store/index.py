@@ -9,14 +9,17 @@ directory.
 Keys are keyed names, values are sealed and bound to their keys. In the clear are numbers that the file system
 tells anyway: how many, how large, when.
 
-One connection writes; each thread that reads has its own. Commits are not synced one by one (`synchronous =
-NORMAL`): a power cut may cost the last of them, never the database (sqlite.org/wal.html, "Performance
-Considerations").
+One connection writes; each thread that reads has its own, which is lent from a pool. The pool goes with the
+index: a connection lent before the index was closed is closed when it is given back.
+
+Commits are not synced one by one (`synchronous = NORMAL`): a power cut may cost the last of them, never the
+database (sqlite.org/wal.html, "Performance Considerations").
 """
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -96,6 +99,8 @@ class Index:
         self._limit_bytes = limit_bytes
         self._writer: sqlite3.Connection | None = None
         self._readers: list[sqlite3.Connection] = []
+        """Made anew with each index, so that the list tells which index a connection belongs to."""
+        self._lending = threading.Lock()
         self._inode: tuple[int, int] | None = None
         self._tenants: dict[str, int] = {}
 
@@ -159,10 +164,11 @@ class Index:
 
     def close(self) -> None:
         """Close what no thread uses at the moment."""
-        connections = [*self._readers, *([self._writer] if self._writer else [])]
-        self._readers, self._writer = [], None
+        with self._lending:
+            connections, self._readers = self._readers, []
+            writer, self._writer = self._writer, None
         self._tenants.clear()
-        for each in connections:
+        for each in connections if writer is None else [*connections, writer]:
             with suppress(sqlite3.Error):
                 each.close()
 
@@ -191,17 +197,20 @@ class Index:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection for this thread, for a moment."""
-        origin = self._writer
-        try:
-            db = self._readers.pop()
-        except IndexError:
+        with self._lending:
+            pool = self._readers if self._writer is not None else None
+            db = pool.pop() if pool else None
+        if db is None:
             db = self._connect()
         try:
             yield db
         finally:
-            if origin is not None and origin is self._writer:
-                self._readers.append(db)
-            else:
+            with self._lending:
+                # The keeper may have closed the index meanwhile, and opened another.
+                kept = pool is self._readers
+                if kept:
+                    self._readers.append(db)
+            if not kept:
                 db.close()
 
     # Tenants.
