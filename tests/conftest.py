@@ -55,7 +55,10 @@ def own_log() -> Iterator[None]:
         root.removeHandler(handler)
 
 
-@pytest.fixture(params=["core", pytest.param("mount", marks=pytest.mark.mounts)])
+_MARKS = {"mount": pytest.mark.mounts}
+
+
+@pytest.fixture(params=[pytest.param(name, marks=_MARKS.get(name, ())) for name in _FRONTS])
 def enter(request: pytest.FixtureRequest) -> EnterFront:
     """Opens a front end over a simulator: `async with enter(tenants, sections=…, …) as front`."""
     return _FRONTS[request.param]

@@ -1,4 +1,4 @@
-"""What the tree, the sizes and the bytes promise, sentence by sentence, on the core and on a real mount."""
+"""What the tree, the sizes and the bytes promise, sentence by sentence, on every front end."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import trio
 
+from voxofs.core.build import Core
 from voxofs.fsspec.cores import end_all
 from voxofs.fsspec.files import VoxoFile
 from voxofs.fsspec.filesystem import VoxoFileSystem
@@ -19,7 +20,7 @@ from voxofs.simulator.world import FixedTenant, TenantSpec
 
 from .fronts import Front, OpenFile, Seen
 from .mounts import toml
-from .rig import Sections
+from .rig import Sections, check_at_rest
 from .world import office
 
 
@@ -87,14 +88,21 @@ async def fsspec_front(
     sections: Sections | None = None,
     **simulator: Any,
 ) -> AsyncIterator[Front]:
-    """A file system over a simulator in this process; its core looks ahead as a mount's does."""
+    """A file system over a simulator in this process; its core looks ahead as a mount's does. Leaves nothing
+    under way behind it: that is checked."""
     prefetch = bool((sections or {}).get("mount", {}).get("prefetch", True))
     async with Simulator([office()] if tenants is None else tenants, **simulator) as sim:
         with configured(sim, sections) as config:
             fs = VoxoFileSystem(config=config, prefetch=prefetch, skip_instance_cache=True)
             try:
+                core = await trio.to_thread.run_sync(fs._core().run_sync, _itself)
                 yield FsspecFront(sim, fs)
             finally:
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(end_all)
+            check_at_rest(core)
         assert sim.log.leaked_authorization == 0, "the token was given to the storage"
+
+
+async def _itself(core: Core) -> Core:
+    return core

@@ -1,6 +1,6 @@
-"""One small interface over the core and the mount, so that one suite says what both must do.
+"""One small interface over every front end, so that one suite says what all must do.
 
-Both raise OSError with the errno that a program sees. Reads are as large as the kernel's and as `cat`'s.
+All raise OSError with the errno that a program sees. Reads are as large as the kernel's and as `cat`'s.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def raises(number: int) -> pytest.RaisesExc[OSError]:
 
 @dataclass(frozen=True)
 class Seen:
-    """What stat tells that both fronts know."""
+    """What stat tells that all fronts know."""
 
     size: int
     mtime_s: int
@@ -54,7 +54,7 @@ class OpenFile(Protocol):
 
 
 class Front(Protocol):
-    """The mount, or the core without one."""
+    """The mount, fsspec's file system, or the core alone."""
 
     sim: Simulator
 
