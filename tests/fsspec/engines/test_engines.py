@@ -1,4 +1,8 @@
-"""Engines that read recordings by fsspec. Run by `scripts/engines`, which has them in a venv of its own."""
+"""Engines that read recordings by fsspec. Run by `scripts/engines`, which has them in a venv of its own.
+
+They are imported by the tests that use them: an engine that is missing fails its test alone. Only Ray's is
+skipped then, for not every Python has a Ray.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # what engines say of each ot
 
 def test_pandas_reads_a_file(config: Path) -> None:
     """A table in a recording's place: pandas reads no MP3, and fsspec does not know the difference."""
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     table = b"call,seconds\n" + b"".join(b"%d,%d\n" % (n, n * n) for n in range(50_000))
     parquet = io.BytesIO()
     pandas.DataFrame({"n": range(1_000)}).to_parquet(parquet)
@@ -43,7 +48,8 @@ def test_pandas_reads_a_file(config: Path) -> None:
 
 
 def test_pyarrow_lists_and_reads(fs: VoxoFileSystem) -> None:
-    arrow = pytest.importorskip("pyarrow.fs")
+    import pyarrow.fs as arrow
+
     wrapped = arrow.PyFileSystem(arrow.FSSpecHandler(fs))
     found = wrapped.get_file_info(arrow.FileSelector("office/2024/03/05", recursive=True))
     assert [each.path for each in found if each.type == arrow.FileType.File][:12] == PATHS
@@ -57,7 +63,8 @@ def test_pyarrow_lists_and_reads(fs: VoxoFileSystem) -> None:
 
 
 def test_duckdb_reads_blobs(fs: VoxoFileSystem) -> None:
-    duckdb = pytest.importorskip("duckdb")
+    import duckdb
+
     with duckdb.connect() as connection:
         connection.register_filesystem(fs)
         rows = connection.execute(
@@ -84,7 +91,8 @@ def test_ray_data_reads_files(fs: VoxoFileSystem, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture
 def spark(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Spark with two Python workers."""
-    sql = pytest.importorskip("pyspark.sql")
+    from pyspark import sql
+
     _workers_find_us(monkeypatch)
     monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
     monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
