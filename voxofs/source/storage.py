@@ -139,7 +139,7 @@ class Storage:
 async def _refusal(answer: Answer) -> VoxofsError:
     """The domain error for a status other than success. Bodies are XML with a code, or a proxy's HTML."""
     status = answer.status
-    code = _CODE.search(await answer.body(_ERROR_BODY_BYTES))
+    code = _CODE.search(await answer.body(_ERROR_BODY_BYTES, cut=True))
     said = f"{answer.origin} answered {status}" + (f" {code[1].decode()}" if code else "")
     if is_passing(status):
         wait_s = answer.retry_after_s
@@ -176,7 +176,7 @@ async def _unmet_range(answer: Answer) -> tuple[int, int, int]:
     its error's body instead. Where neither says it, it is not guessed, though a range from 0 fits all but an
     empty object: a proxy's refusal would become an empty recording."""
     if answer.header("content-range") is None:
-        told = _ACTUAL_SIZE.search(await answer.body(_ERROR_BODY_BYTES))
+        told = _ACTUAL_SIZE.search(await answer.body(_ERROR_BODY_BYTES, cut=True))
         if told is not None:
             return 0, 0, int(told[1])
     return _content_range(answer)

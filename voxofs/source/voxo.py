@@ -241,7 +241,7 @@ class VoxoApi:
             body = await answer.body(limit_bytes)
             self._meter.add_bytes("api", len(body))
             return _Told(body, server_s)
-        raise self._refusal(answer, what, await answer.body(_SMALL_BODY_BYTES))
+        raise self._refusal(answer, what, await answer.body(_SMALL_BODY_BYTES, cut=True))
 
     def _compare_clocks(self, answer: Answer, *, anew: bool) -> float | None:
         """The server's clock at this answer. Anew for every report, whose days are settled by it; otherwise

@@ -133,9 +133,10 @@ class Answer:
                 )
             self._waited_s, self._received = 0.0, 0
 
-    async def body(self, limit_bytes: int) -> bytes | bytearray:
+    async def body(self, limit_bytes: int, *, cut: bool = False) -> bytes | bytearray:
         """The whole body, decompressed as it comes. Raises `Unavailable`, and `BadAnswer` for one that is too
-        long, or more than any text of ours can be compressed."""
+        long, or more than any text of ours can be compressed. `cut`: as much of it as can be had, because the
+        status says what matters; a proxy's page may be long, and compressed as nobody asked for."""
         body = bytearray()
         unpacked = Unpacked(self.header("content-encoding"))
         stream = self._response.stream
@@ -153,6 +154,8 @@ class Answer:
                         await unpacked.add_to(body, piece, limit_bytes)
                         if len(body) > limit_bytes or unpacked.fault:
                             enough.cancel()
+        if cut:
+            return body[:limit_bytes]
         if len(body) > limit_bytes:
             raise BadAnswer(f"{self.origin} answered with more than {limit_bytes} bytes where JSON was due")
         if (fault := unpacked.fault or unpacked.end()) is not None:
