@@ -349,7 +349,10 @@ class Library:
             skip -= (count := await transfer.read_into(self._waste[:skip]))
             if not count:
                 return
-        while fetch.next_byte < fetch.stop_byte or await fetch.goes_on(self._held_s):
+        gate = self._storage.gate
+        while fetch.next_byte < fetch.stop_byte or await fetch.goes_on(
+            0.0 if gate.waiting else _HELD_S, gate.idle
+        ):
             count = await transfer.read_into(fetch.room(self.cache.slab_bytes))
             if not count:
                 return
@@ -364,11 +367,6 @@ class Library:
         else:
             while await transfer.read_into(self._waste):
                 pass
-
-    @property
-    def _held_s(self) -> float:
-        """How long a flow is held back: its place is for others where they want it."""
-        return 0.0 if self._storage.gate.waiting else _HELD_S
 
     def _received(self, fetch: Fetch, count: int) -> None:
         """Blocks that are complete now go to the cache and to their waiters."""

@@ -13,6 +13,7 @@ it leaves, or pauses for long, the transfer is cut off.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import trio
@@ -102,14 +103,18 @@ class Fetch:
         if self._more is not None:
             self._more.set()
 
-    async def goes_on(self, patience_s: float) -> bool:
+    async def goes_on(self, patience_s: float, idle: set[Callable[[], None]]) -> bool:
         """Whether there is more to receive, once everything that was owed has come. Nothing is received while
-        this waits."""
+        this waits. It is among the `idle` meanwhile: who calls it wants its place."""
         if self.flows and self.next_byte >= self.stop_byte:
-            self._more = trio.Event()
-            with trio.move_on_after(patience_s):
-                await self._more.wait()
-            self._more = None
+            self._more = more = trio.Event()
+            idle.add(more.set)
+            try:
+                with trio.move_on_after(patience_s):
+                    await more.wait()
+            finally:
+                idle.discard(more.set)
+                self._more = None
         if self.next_byte < self.stop_byte:
             return True
         self.flows = False

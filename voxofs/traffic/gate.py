@@ -103,6 +103,8 @@ class Gate:
         self._tickets: dict[Demand, Ticket] = {}
         """Of every demand in line or inside."""
         self._turns = Turns()
+        self.idle: set[Callable[[], None]] = set()
+        """Called when somebody has to wait: of those inside who hold a place and make no use of it."""
 
     def __repr__(self) -> str:
         return f"<Gate {self.name} {self._in_use}/{self.limit} in use, {self.waiting} waiting>"
@@ -325,11 +327,11 @@ class Gate:
         return ticket.given_up
 
     async def _granted(self, demand: Demand, ticket: Ticket) -> None:
-        left_s = still_worth_it_s(demand)
-        if left_s < float("inf"):  # a scope costs as much as a task
-            with trio.move_on_after(left_s) as patience:
+        for each in list(self.idle):
+            each()
+        if (left_s := still_worth_it_s(demand)) < float("inf"):  # a scope costs as much as a task
+            with trio.move_on_after(left_s):
                 await ticket.granted.wait()
-            if not patience.cancelled_caught:
                 return
             if (refusal := self._refusals.get(demand.tenant)) is not None:
                 # As `retry` does: the cause is told, not just that time is up.
