@@ -25,8 +25,9 @@ class DiskSettings:
     index_bytes: int = 2 * _GIB
     """The index at most. A version takes about 200 bytes, a record about 40: room for 10 million of each."""
     patience_s: float = 0.5
-    """How long a reader waits for the disk before it asks the network. A disk that turns needs 20 ms for a
-    seek; one request of the network, in the benchmark's world, 110 ms."""
+    """How long a reader waits for its own read, and for a thread while no read of anybody is done, before it
+    asks the network. A disk that turns needs 20 ms for a seek; one request of the network, in the benchmark's
+    world, 110 ms."""
     pending_bytes: int = 80 << 20
     """Audio that waits to be written; more is dropped. A quarter of a second at 300 MB/s; most of it is in
     the cache in memory anyway, and an hour of a busy office fits (55 MiB in the benchmark)."""

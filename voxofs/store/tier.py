@@ -4,10 +4,10 @@
     fetch  → offer, keep_version, keep_window → what is pending → one lane: `Keeper`, a batch at a time
 
 The event loop never waits for the disk: everything that does runs in threads of the tier's own, four to
-read and one for the lane. A reader who was not answered within `patience_s` goes to the network, and after
-a few of those the tier rests. What is offered is gathered for a moment, so that whole runs are written, and
-bounded: what the disk cannot take is dropped and counted. Nothing here raises into whoever asks; what was
-not found and what went wrong look the same.
+read and one for the lane. A reader for whom nothing has moved for `patience_s` goes to the network, and after
+a few of those the tier rests; `readers` says what moving is. What is offered is gathered for a moment, so
+that whole runs are written, and bounded: what the disk cannot take is dropped and counted. Nothing here
+raises into whoever asks; what was not found and what went wrong look the same.
 """
 
 from __future__ import annotations
@@ -27,12 +27,10 @@ from .keeper import Batch, Keeper
 from .lookup import KeptWindow, Lookup, Seen
 from .names import Names
 from .pending import Pending
+from .readers import Readers, TooSlow
 from .settings import DiskSettings
 
 T = TypeVar("T")
-
-_READERS = 4
-"""Threads that read: enough to keep an SSD busy, and no more than may hang on a dead one."""
 
 _GATHER_S = 0.25
 _GATHER_MOST_S = 2.0
@@ -66,8 +64,7 @@ class DiskTier:
         self._names = Names(keeper.seal)
         self._lookup = Lookup(keeper.index, keeper.ledger, keeper.shelves, self._names, clock)
         self._pending = Pending(self._names, settings.pending_bytes)
-        # Of the tier's own: whatever else runs in threads neither waits for this disk nor holds it up.
-        self._reading = trio.CapacityLimiter(_READERS)
+        self._readers = Readers(settings.patience_s)
         self._lane = trio.CapacityLimiter(1)
         self._running = trio.CancelScope()
         self._opened = trio.Event()
@@ -143,14 +140,18 @@ class DiskTier:
         if not self._keeper.health.readable:
             await trio.lowlevel.checkpoint()
             return None
-        with trio.move_on_after(self._settings.patience_s):
-            # Abandoned, not waited for: a thread that hangs on a dead disk keeps its place in the limiter.
-            answer, seen = await trio.to_thread.run_sync(work, limiter=self._reading, abandon_on_cancel=True)
-            self._slow = 0
-            self._pending.batch.note(seen)
-            if seen.urgent:
-                self._wanted.set()
-            return answer
+        try:
+            answer, seen = await self._readers.run(work)
+        except TooSlow:
+            self._note_slow()
+            return None
+        self._slow = 0
+        self._pending.batch.note(seen)
+        if seen.urgent:
+            self._wanted.set()
+        return answer
+
+    def _note_slow(self) -> None:
         self.counts["slow"] += 1
         self._slow += 1
         if self._slow >= _SLOW_READS and self._keeper.health.readable:
@@ -158,7 +159,6 @@ class DiskTier:
             self._keeper.health.rest(
                 Rest(f"that disk does not answer within {self._settings.patience_s:g} s")
             )
-        return None
 
     # Offering.
 
