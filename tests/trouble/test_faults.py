@@ -373,6 +373,28 @@ async def test_a_sign_in_that_fails_is_no_end_of_the_mount(
         assert await trial.at_rest() == []
 
 
+@pytest.mark.parametrize("trouble", ["refuses connections", "hangs", "429"])
+async def test_a_sign_in_that_cannot_be_had_costs_one_patience_and_not_one_a_name(
+    trouble: str, jumping: MockClock, password_file: Path
+) -> None:
+    account = {"email": "demo@example.com", "password_file": password_file}
+    async with open_trial([tapes()], sections={"api": account}) as trial:
+        auth = {"route": "auth"}
+        if trouble == "429":
+            trial.sim.add_fault(Fault("status", auth, times=None, status=429, retry_after="3600"))
+        elif trouble == "hangs":
+            trial.sim.add_fault(Fault("stall", auth, times=None))
+        else:
+            await trial.sim.refuse(api=True)
+        took_s = [(await timed(partial(_refused, trial)))[1] for _ in range(5)]
+        assert took_s[0] + took_s[1] <= 30.5 + 1.1
+        assert max(took_s[2:]) <= 1.1
+        if trouble == "429":
+            assert max(took_s) < 0.1, "nobody waits for an hour"
+            assert trial.sim.log.requests["auth"] == 1
+        assert await trial.at_rest() == []
+
+
 async def _refused(trial: Trial) -> None:
     with pytest.raises(VoxofsError):
         await trial.core.fs.listing(HOUR)

@@ -54,6 +54,11 @@ class Credentials:
         """The password that was refused last, and with what."""
         self._refused_at_s = float("-inf")
 
+    @property
+    def at_hand(self) -> str | None:
+        """The token, where one is known."""
+        return None if self._token is None else self._token.reveal()
+
     async def token(self) -> str:
         """The token as far as it is known. Raises `AccessDenied` where none can be had."""
         if self._token is None:

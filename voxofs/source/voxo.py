@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 import trio
@@ -21,7 +21,7 @@ from voxofs.central import CentralTime
 from voxofs.clock import Clock
 from voxofs.config.secrets import Secret
 from voxofs.config.sections import ApiSection
-from voxofs.errors import AccessDenied, BadAnswer, DeadlineExceeded, NotFound, Unavailable, VoxofsError
+from voxofs.errors import AccessDenied, BadAnswer, NotFound, Unanswered, Unavailable, VoxofsError
 from voxofs.model import Record, Tenant
 from voxofs.observe.health import Meter
 from voxofs.traffic.demand import Demand, Priority
@@ -34,6 +34,8 @@ from .address import Addresses
 from .credentials import Credentials
 from .interface import Link, Report
 from .report import decoded
+
+T = TypeVar("T")
 
 _JSON = {b"content-type": b"application/json", b"accept": b"application/json", b"accept-encoding": b"gzip"}
 _TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
@@ -216,7 +218,9 @@ class VoxoApi:
     async def _get_once(self, url: str, question: _Question, demand: Demand) -> _Told:
         """One GET; a 401 has the token renewed before anybody sees it, twice because what was read of a file
         in the middle of its being written is refused, too."""
-        token = await self._credentials.token()
+        token = self._credentials.at_hand
+        if token is None:
+            token = await self._signed(self._credentials.token, demand)
         for last in (False, False, True):
             headers = {**_JSON, b"authorization": b"Bearer " + token.encode()}
             try:
@@ -231,9 +235,22 @@ class VoxoApi:
             except AccessDenied as error:
                 if error.status != 401 or last:
                     raise
-                await self._credentials.renew(token)
+                await self._signed(partial(self._credentials.renew, token), demand)
                 token = await self._credentials.token()
         raise AssertionError("unreachable")
+
+    async def _signed(self, work: Callable[[], Awaitable[T]], demand: Demand) -> T:
+        """Have a token on behalf of a demand: where the API cannot be had for that, it cannot be had at all,
+        and the gate is to know."""
+        began_s = self._gate.now_s()
+        demand.asks(self._gate)
+        try:
+            return await work()
+        except Unavailable as error:
+            self._gate.ended(demand, began_s, error)
+            raise
+        finally:
+            demand.asks(None)
 
     async def _body(self, answer: Answer, what: str, limit_bytes: int) -> _Told:
         server_s = self._compare_clocks(answer, anew=limit_bytes == _REPORT_BODY_BYTES)
@@ -297,4 +314,4 @@ class VoxoApi:
                 self._http.request("POST", f"{self._base_url}{route}", _JSON, content, sent=sent) as answer,
             ):
                 return await self._body(answer, what, _SMALL_BODY_BYTES)
-        raise DeadlineExceeded(f"{self._origin} did not answer {what} within {self._deadline_s:g} s")
+        raise Unanswered(f"{self._origin} did not answer {what} within {self._deadline_s:g} s")
