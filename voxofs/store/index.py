@@ -274,6 +274,13 @@ class Index:
             (*name, self.tenant(change, tenant), sealed, now_s, now_s // _DAY_S),
         )
 
+    def kept_versions(
+        self, change: sqlite3.Connection, names: Iterable[tuple[bytes, bytes]]
+    ) -> list[tuple[bytes, bytes]]:
+        """Those of them that are kept, whatever they tell."""
+        found = "SELECT 1 FROM versions WHERE folder = ? AND key = ?"
+        return [name for name in names if change.execute(found, name).fetchone()]
+
     def forget_version(self, change: sqlite3.Connection, name: tuple[bytes, bytes]) -> None:
         """It is not so any more."""
         change.execute("DELETE FROM versions WHERE folder = ? AND key = ?", name)

@@ -206,6 +206,9 @@ class Keeper:
         with self._guarded():
             with self._place.batch(), self.index.change() as change:
                 self.ledger.withdraw(change)
+                # Age goes on where nothing is written: nobody reads that audio any more.
+                while expired := self.ledger.expire(change, self._clock.wall_s()):
+                    self.health.counts["expired"] += expired
                 self.ledger.keep_free(change)
             self._place.probe()
             self.health.works()
@@ -223,10 +226,10 @@ class Keeper:
         for edition, version in batch.forgotten:
             self.ledger.forget(change, "edition", edition)
             self.index.forget_version(change, version)
-        for name, (tenant, value) in batch.versions.items():
-            self.index.keep_version(change, name, tenant, value, second)
-        for key, (tenant, records, kept_s) in batch.windows.items():
-            self.index.keep_window(change, key, tenant, encode_records(records), kept_s, second)
+        if self._room_for_rows(change):
+            self._keep_rows(change, batch, second)
+        else:
+            self._replace_rows(change, batch, second)
         for version in batch.bad_versions:
             self.index.forget_version(change, version)
         for window in batch.bad_windows:
@@ -234,6 +237,28 @@ class Keeper:
         self.health.damaged(len(batch.bad_versions) + len(batch.bad_windows), "rows of the index do not open")
         self.ledger.used(change, batch.used, now_s)
         self.index.used(change, batch.used_folders, batch.used_windows, second)
+
+    def _room_for_rows(self, change: sqlite3.Connection) -> bool:
+        """Whether the index may grow; audio gives way to it."""
+        least = self._settings.keep_free_bytes
+        if self._place.free_bytes() < least:
+            self.ledger.keep_free(change)
+        return self._place.free_bytes() >= least
+
+    def _keep_rows(self, change: sqlite3.Connection, batch: Batch, second: int) -> None:
+        for name, (tenant, value) in batch.versions.items():
+            self.index.keep_version(change, name, tenant, value, second)
+        for key, (tenant, records, kept_s) in batch.windows.items():
+            self.index.keep_window(change, key, tenant, encode_records(records), kept_s, second)
+
+    def _replace_rows(self, change: sqlite3.Connection, batch: Batch, second: int) -> None:
+        """Without making the index larger: a version that is kept is told anew, or it would go on telling
+        what is not so any more. Everything else is dropped."""
+        kept = self.index.kept_versions(change, batch.versions)
+        for name in kept:
+            tenant, value = batch.versions[name]
+            self.index.keep_version(change, name, tenant, value, second)
+        self.health.counts["rows dropped"] += len(batch.versions) - len(kept) + len(batch.windows)
 
     def _write(self, reserved: Sequence[Reserved]) -> None:
         for each in reserved:

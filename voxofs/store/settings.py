@@ -19,7 +19,7 @@ class DiskSettings:
     keep_free_bytes: int = 1 * _GIB
     """What stays free on that file system for others."""
     max_age_s: float = 30 * 86_400.0
-    """Audio is deleted this long after it was fetched."""
+    """Audio is deleted this long after it was fetched, while a process with the directory runs."""
     key: bytes | None = field(default=None, repr=False)
     """32 bytes; without them a key in memory."""
     index_bytes: int = 2 * _GIB
