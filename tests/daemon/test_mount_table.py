@@ -41,8 +41,9 @@ def test_no_table_is_an_error(text: str) -> None:
     assert all(isinstance(entry.mount_id, int) for entry in parse_mountinfo(text))
 
 
-@given(st.binary(min_size=1, max_size=40).filter(lambda path: b"\0" not in path))
-def test_every_path_survives_the_kernels_escapes(path: bytes) -> None:
+@given(st.binary(max_size=40).filter(lambda path: b"\0" not in path))
+def test_every_path_survives_the_kernels_escapes(below: bytes) -> None:
+    path = b"/" + below  # a relative one, "-", would be the mark that ends the optional fields
     escaped = b"".join(b"\\%03o" % byte if byte in b" \t\n\\#" else bytes([byte]) for byte in path)
     line = b"36 35 0:45 / " + escaped + b" ro - fuse.voxofs voxofs ro"
     assert os.fsencode(parse_mountinfo(os.fsdecode(line))[0].mountpoint) == path
