@@ -78,7 +78,7 @@ class FileSystem:
         self._library = library
         self._ahead = ahead
         self._clock = clock
-        self._outcomes = Outcomes(health, library.patience)
+        self.outcomes = Outcomes(health, library.patience)
         self._xattrs = Xattrs(health, personal_fields)
         self._status = status
         self._expect = expect
@@ -103,7 +103,7 @@ class FileSystem:
         if known is not None:
             return known
         tenant, day = self._calendar.tenant(path), self._calendar.day(path)
-        with self._outcomes.bounded(path, "look-up"):
+        with self.outcomes.bounded(path, "look-up"):
             window = await self._catalog.window(tenant, day, priority_of(caller))
             hour = self._hour(path, window, day)
             if len(path) == HOUR_DEPTH:
@@ -130,7 +130,7 @@ class FileSystem:
             if not caller.crawls:
                 self._ahead.looked_up(place, caller.pid, waits=False)
             attributes = recording_attributes(place.record, recording.edition)
-        self._outcomes.recovered(path)
+        self.outcomes.recovered(path)
         return attributes
 
     async def listing(self, path: Names, caller: Caller = NOBODY, *, alone: bool = False) -> Listing:
@@ -147,7 +147,7 @@ class FileSystem:
             raise NoSuchName(path)
         self._calendar.check_leaf(path)
         tenant, day = self._calendar.tenant(path), self._calendar.day(path)
-        with self._outcomes.bounded(path, "listing"):
+        with self.outcomes.bounded(path, "listing"):
             through = self._listed.by(caller, path[:MONTH_DEPTH])
             window = await self._catalog.window(
                 tenant, day, priority_of(caller), walks=not alone, through=through
@@ -175,7 +175,7 @@ class FileSystem:
             if found is None or not found[2].is_recalled:
                 return None
             listing = self._recordings(path, caller, found[1], found[2])
-        self._outcomes.recovered(path)
+        self.outcomes.recovered(path)
         return listing
 
     async def entry(self, path: Names, caller: Caller = NOBODY) -> Attributes:
@@ -183,7 +183,7 @@ class FileSystem:
         at the most. Raises `NoSuchName`, and what requests raise."""
         if len(path) != RECORDING_DEPTH or path[0] == STATUS_FOLDER:
             return await self.lookup(path, caller)
-        with self._outcomes.bounded(path, "look-up"):
+        with self.outcomes.bounded(path, "look-up"):
             place = await self._find(path, priority_of(caller))
             await self._recall(place.tenant, place.hour)
         return recording_attributes(place.record, self._library.peek(place.tenant, place.record))
@@ -201,7 +201,7 @@ class FileSystem:
         one byte is asked for where the size is not known, and nothing ahead. Raises `NoSuchName`, and what
         requests raise."""
         priority = priority_of(caller)
-        with self._outcomes.bounded(path, "look-up"):
+        with self.outcomes.bounded(path, "look-up"):
             place = await self._find(path, priority)
             await self._recall(place.tenant, place.hour)
             recording = self._library.recording(place.tenant, place.record)
@@ -223,7 +223,7 @@ class FileSystem:
         if handle is not None:
             return handle
         priority = priority_of(caller)
-        with self._outcomes.bounded(path, "open"):
+        with self.outcomes.bounded(path, "open"):
             if self._audit is not None:
                 self._audit.check()
             place = await self._find(path, priority)
@@ -251,7 +251,7 @@ class FileSystem:
         recording = self._at_hand(place)
         if recording is None or (edition := recording.edition) is None:
             return None
-        self._outcomes.recovered(path)
+        self.outcomes.recovered(path)
         return self._opened(path, place, recording, edition, caller, extent_bytes, alone)
 
     def _opened(
@@ -280,8 +280,8 @@ class FileSystem:
         ahead = self._ahead if followed else None
         closed = self._closing(path, caller)
         noted, recovered = (
-            partial(self._outcomes.noted, path, "read"),
-            partial(self._outcomes.recovered, path),
+            partial(self.outcomes.noted, path, "read"),
+            partial(self.outcomes.recovered, path),
         )
         return RecordingHandle(reader, noted, recovered, ahead, place.folder, closed)
 
@@ -384,7 +384,7 @@ class FileSystem:
         return self._place(path, window, tenant, self._hour(path, window, day))
 
     async def _record(self, path: Names) -> Record:
-        with self._outcomes.bounded(path, "look-up"):
+        with self.outcomes.bounded(path, "look-up"):
             return (await self._find(path)).record
 
     def _own(self, path: Names) -> Attributes:

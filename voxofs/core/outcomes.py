@@ -47,6 +47,23 @@ class _Noted:
         self._health.failed(shown(self._path), self._operation, error)
 
 
+class _Together(_Noted):
+    """Remembers that it was late, and nothing else."""
+
+    __slots__ = ()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._limited is not None
+        try:
+            self._limited.__exit__(kind, error, trace)
+        except VoxofsError as late:
+            if late is not error:
+                self._failed(late)
+            raise
+
+
 class Outcomes:
     """What becomes of the operations on paths. `patience`: how long their users wait."""
 
@@ -61,6 +78,10 @@ class Outcomes:
     def recovered(self, path: Names) -> None:
         """Something at this path went well."""
         self._health.recovered(shown(path))
+
+    def together(self, path: Names, operation: str) -> _Together:
+        """One deadline around several such operations, which remember by themselves how they ended."""
+        return _Together(self._health, path, operation, self._patience)
 
     def bounded(self, path: Names, operation: str) -> _Noted:
         """The deadline around everything that waits for the network. Raises `DeadlineExceeded`."""

@@ -159,10 +159,10 @@ class Adapter(pyfuse3.Operations):
             attributes = self._fs.lookup_at_hand(path, caller)
             if attributes is None and len(path) == RECORDING_DEPTH:
                 attributes = self._fs.entry_at_hand(path, caller)
-                if attributes is None:
-                    attributes = await self._answer(path, ctx.pid, self._fs.entry(path, caller))
-            if attributes is None or (attributes.size is None and not self._is_new(path, attributes)):
-                attributes = await self._answer(path, ctx.pid, self._fs.lookup(path, caller))
+                if attributes is not None and attributes.size is None and not self._is_new(path, attributes):
+                    attributes = None
+            if attributes is None:
+                attributes = await self._answer(path, ctx.pid, self._look_up(path, caller))
         except NoSuchName as error:
             absent = pyfuse3.EntryAttributes()
             absent.st_ino = 0
@@ -174,6 +174,15 @@ class Adapter(pyfuse3.Operations):
         return (self._appearance.named if attributes.size is None else self._appearance.entry)(
             inode, attributes
         )
+
+    async def _look_up(self, path: Names, caller: Caller) -> Attributes:
+        """A name that somebody has to be asked for, and its size where that must not be told later."""
+        with self._fs.outcomes.together(path, "look-up"):
+            if len(path) == RECORDING_DEPTH:
+                attributes = await self._fs.entry(path, caller)
+                if attributes.size is not None or self._is_new(path, attributes):
+                    return attributes
+            return await self._fs.lookup(path, caller)
 
     def _is_new(self, path: Names, attributes: Attributes) -> bool:
         """Whether nobody can have pages, or a handle, of another version of this recording."""
