@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
-from harness.rig import Hands, open_rig
-from harness.world import epoch_s
+import pytest
+from harness.rig import Hands, config_for, open_rig
+from harness.world import epoch_s, office
 
+from voxofs.clock import Clock
+from voxofs.core.build import open_core
 from voxofs.model import Tenant
+from voxofs.simulator.faults import Fault
+from voxofs.simulator.server import Simulator
+from voxofs.store.key import make_key_file
 
 DAY = ("office", "2024", "03", "05")
 AHEAD_S = 6 * 3_600.0
@@ -25,7 +32,8 @@ async def test_the_server_s_clock_settles_whatever_this_machine_believes() -> No
         assert window is not None
         assert window.server_s is not None
         assert abs(window.server_s - epoch_s("2024-03-07 01:00:00")) < 2
-        assert window.settled == (window.server_s >= window.settles_s)
+        assert window.settles_s - window.server_s == pytest.approx(3 * 3_600, abs=2)
+        assert not window.settled, "by this machine's clock it would have, three hours ago"
 
 
 async def test_a_settled_window_is_asked_for_again_once_the_clock_is_found_wrong() -> None:
@@ -38,3 +46,22 @@ async def test_a_settled_window_is_asked_for_again_once_the_clock_is_found_wrong
         rig.core.catalog._server_ahead_s = epoch_s("2024-03-05 12:00:00") - hands.monotonic_s
         await rig.core.fs.listing(DAY)
         assert rig.counts()["reports"] == before + 1
+
+
+@pytest.mark.parametrize(("date_header", "reports"), [("", 1), (None, 0)])
+async def test_what_only_this_machine_s_clock_settled_is_asked_for_again_after_a_restart(
+    tmp_path: Path, date_header: str | None, reports: int
+) -> None:
+    """That clock may have been ahead for an hour; the disk would keep the day without its last calls."""
+    make_key_file(tmp_path / "key")
+    disk = {"path": tmp_path / "kept", "key_file": tmp_path / "key", "keep_free_bytes": 0}
+    async with Simulator([office()]) as sim:
+        if date_header is not None:
+            sim.add_fault(Fault("date", {"route": "reports"}, date=date_header, times=None))
+        for _ in range(2):
+            sim.log.reset()
+            async with open_core(config_for(sim, sections={"disk": disk}), Clock()) as core:
+                assert await core.fs.listing(DAY)
+                assert core.disk is not None
+                await core.disk.settle()
+        assert sim.log.requests["reports"] == reports

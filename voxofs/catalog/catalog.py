@@ -280,7 +280,9 @@ class Catalog:
             window.fresh_until_s = float("-inf")
         self._windows[key] = window
         if self._disk is not None:
-            self._disk.keep_window(tenant.name, number, window.records, told_s)
+            # By this machine's clock alone nothing has settled for good: it may have been ahead.
+            kept_s = told_s if report.server_s is not None else min(told_s, settles_s - 1)
+            self._disk.keep_window(tenant.name, number, window.records, kept_s)
         self._on_fresh(tenant, self._grid.days_of(number))
         return window
 
