@@ -38,7 +38,11 @@ def workers(parent: int) -> set[int]:
     """The worker processes of a running program: its children that multiprocessing spawned."""
     found = set()
     for task in Path(f"/proc/{parent}/task").iterdir():
-        for child in (task / "children").read_text().split():
+        try:
+            children = (task / "children").read_text().split()
+        except OSError:  # that thread has ended
+            continue
+        for child in children:
             try:
                 if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
                     found.add(int(child))
