@@ -36,6 +36,9 @@ class FakeMount:
         self._failure = failure
         self._ready = ready
         self.reload_failure: VoxofsError | None = None
+        self.asked = trio.Event()
+        self.service_answers = trio.Event()
+        self.service_answers.set()
 
     async def serve(self, mountpoint: str, *, on_ready: Callable[[], Awaitable[None]]) -> None:
         if self._ready:
@@ -49,6 +52,8 @@ class FakeMount:
             raise
 
     async def first_word(self) -> str:
+        self.asked.set()
+        await self.service_answers.wait()
         return "the token is refused"
 
     async def reload(self) -> None:
@@ -223,3 +228,31 @@ async def test_looking_around_happens_in_a_thread_once_the_mount_answers() -> No
 
     with trio.fail_after(10):
         await Supervisor(mount, "/mnt", notifier=Notifier({}), look_around=look_around).run()
+
+
+async def test_the_first_word_goes_to_the_log_though_nobody_waits_for_it_and_ready_is_said_before(
+    manager: Manager, caplog: pytest.LogCaptureFixture
+) -> None:
+    mount = FakeMount()
+    mount.service_answers = trio.Event()
+    supervisor = Supervisor(mount, "/mnt/calls", notifier=Notifier(manager.environ))
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(supervisor.run)
+            await mount.asked.wait()
+            assert manager.heard()[0].startswith("READY=1\n")
+            mount.service_answers.set()
+            await trio.testing.wait_all_tasks_blocked()
+            mount.gone.set()
+    warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert warnings == ["/mnt/calls: the token is refused"]
+
+
+async def test_a_mount_that_ends_does_not_wait_for_its_first_word() -> None:
+    mount = FakeMount()
+    mount.service_answers = trio.Event()
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Supervisor(mount, "/mnt", notifier=Notifier({})).run)
+            await mount.asked.wait()
+            mount.gone.set()

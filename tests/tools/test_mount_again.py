@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from harness.mounts import ROOT
+from harness.mounts import ROOT, mounted
+from harness.rig import PATIENCE_S
 from harness.vendors import Vendor
 
 from voxofs.daemon import mount_table as mounts
@@ -105,6 +107,14 @@ def test_whoever_mounts_is_told_that_the_token_is_refused(config: Path, folder: 
     assert done.returncode == 0
     assert f"{folder}: it is mounted, but nothing in it can be read: " in done.stderr
     assert f"put a fresh token into {config.parent}/token: it is read again by itself" in done.stderr
+
+
+def test_the_log_of_a_unit_tells_that_the_token_is_refused(sold: Vendor) -> None:
+    with mounted(sold.sim.api_url, {"office": 9}, token="of-yesterday") as daemon:  # in the foreground
+        gives_up_s = time.monotonic() + PATIENCE_S
+        while "it is mounted, but nothing in it can be read: " not in daemon.said():
+            assert time.monotonic() < gives_up_s, daemon.said()
+            time.sleep(0.02)
 
 
 def test_whoever_mounts_without_a_network_is_told_nothing(config: Path, folder: Path) -> None:

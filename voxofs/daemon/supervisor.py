@@ -61,8 +61,8 @@ def cause_of(error: Exception) -> Exception:
 class Supervisor:
     """Serves one mount and answers signals meanwhile.
 
-    `announce` is called in the event loop once the mount answers, with the mount's first word, and must not
-    block; without it nobody is there to hear that word. `look_around` runs in a thread then, where it may
+    The mount's first word goes to the log soon after the mount answers. `announce` is called with it, "" for
+    none, in the event loop, and must not block. `look_around` runs in a thread then, where it may
     read the mount, and is abandoned when the mount ends.
     """
 
@@ -119,16 +119,17 @@ class Supervisor:
         if self._notifier.active:
             nursery.start_soon(self._heartbeat)
         _log.info("%s: mounted, %s", self._mountpoint, self._mount.status_line())
-        if self._announce is not None:
-            nursery.start_soon(self._tell, self._announce)
+        nursery.start_soon(self._tell)
         if self._look_around is not None:
             nursery.start_soon(self._in_thread, self._look_around)
 
-    async def _tell(self, announce: Callable[[str], None]) -> None:
+    async def _tell(self) -> None:
+        """After READY: a service that is slow to answer holds up no unit."""
         word = await self._mount.first_word()
         if word:
             _log.warning("%s: %s", self._mountpoint, word)
-        announce(word and f"{self._mountpoint}: {word}")
+        if self._announce is not None:
+            self._announce(word and f"{self._mountpoint}: {word}")
 
     async def _in_thread(self, work: Callable[[], None]) -> None:
         await trio.to_thread.run_sync(work, abandon_on_cancel=True)
