@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import pytest
 import trio
+from harness.fronts import first_word_said
 from harness.mounts import Daemon, mounted
 from harness.rig import Hands, open_rig
 from harness.world import BYTES, CALLS, CHICAGO, HOUR, NAMES, noise, office, tenant, truth
@@ -50,6 +51,7 @@ class Drive:
         given = {"mount": {"deadline_s": 10.0}, "disk": self._section, **sections}
         manager = mounted(self.sim.api_url, folders, token=self.sim.token, sections=given)
         daemon = await trio.to_thread.run_sync(manager.__enter__)
+        await first_word_said(self.sim)
         self.sim.log.reset()
         try:
             yield daemon

@@ -50,8 +50,6 @@ _DISK_READ_MOST_BLOCKS = 64
 time, up to four pieces: a read is a thread's turn, and those took a tenth of a long recording's CPU time."""
 _DRAIN_BYTES = 262_144
 """Up to here it is cheaper to read on than to open another connection: 4 pieces of a body."""
-_HELD_S = 1.0
-"""How long a transfer waits for a reader that pauses: to ask again costs a tenth of it. A rule of thumb."""
 _WASTE_BYTES = 65_536
 """As much as a system call brings from an ordinary socket's buffer. A rule of thumb."""
 
@@ -177,7 +175,10 @@ class Library:
         for begin, end in runs_of(missing):
             stop_byte = min(end * BLOCK_BYTES, edition.size)
             flow = recording.flow_at(edition, begin * BLOCK_BYTES)
-            if flow is not None:
+            gate = self._storage.gate
+            if flow is not None and gate.waiting and gate.in_use >= gate.limit:
+                flow.cut()  # who goes on stands in line again, behind those who have waited
+            elif flow is not None:
                 self._owe(flow, edition, begin, end)
                 flow.extend(stop_byte)
                 begun.append(flow)
@@ -349,10 +350,7 @@ class Library:
             skip -= (count := await transfer.read_into(self._waste[:skip]))
             if not count:
                 return
-        gate = self._storage.gate
-        while fetch.next_byte < fetch.stop_byte or await fetch.goes_on(
-            0.0 if gate.waiting else _HELD_S, gate.idle
-        ):
+        while fetch.next_byte < fetch.stop_byte or await fetch.goes_on(self._storage.gate):
             count = await transfer.read_into(fetch.room(self.cache.slab_bytes))
             if not count:
                 return

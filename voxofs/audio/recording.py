@@ -13,7 +13,6 @@ it leaves, or pauses for long, the transfer is cut off.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import trio
@@ -23,8 +22,12 @@ from voxofs.model import Block, BlockKey, Edition, Record, RecordingKey, Tenant
 from voxofs.source.interface import Link
 from voxofs.traffic.demand import Demand, Priority
 from voxofs.traffic.flight import Flight, Promise
+from voxofs.traffic.gate import Gate
 
 from .blocks import Slab
+
+_HELD_S = 1.0
+"""How long a transfer waits for a reader that pauses: to ask again costs a tenth of it. A rule of thumb."""
 
 
 class Owed(Promise[Block]):
@@ -103,17 +106,17 @@ class Fetch:
         if self._more is not None:
             self._more.set()
 
-    async def goes_on(self, patience_s: float, idle: set[Callable[[], None]]) -> bool:
+    async def goes_on(self, gate: Gate) -> bool:
         """Whether there is more to receive, once everything that was owed has come. Nothing is received while
-        this waits. It is among the `idle` meanwhile: who calls it wants its place."""
+        this waits, until somebody wants its place at the gate."""
         if self.flows and self.next_byte >= self.stop_byte:
             self._more = more = trio.Event()
-            idle.add(more.set)
+            gate.idle.add(more.set)
             try:
-                with trio.move_on_after(patience_s):
+                with trio.move_on_after(0.0 if gate.waiting else _HELD_S):
                     await more.wait()
             finally:
-                idle.discard(more.set)
+                gate.idle.discard(more.set)
                 self._more = None
         if self.next_byte < self.stop_byte:
             return True
