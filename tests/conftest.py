@@ -30,6 +30,30 @@ hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
 
 
+_WAITING = ("trouble/test_k", "trouble/test_soak", "tools/", "docs/", "export/", "fsspec/", "mount/")
+"""Where most tests wait for deadlines and processes: they leave the processors to others."""
+
+
+def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
+    """Modules that wait are spread evenly among those that compute, so that neither kind is alone at the end:
+    workers (pytest-xdist) would wait together, or wait for a processor together."""
+    modules: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        modules.setdefault(item.path, []).append(item)
+    root = Path(__file__).parent
+    shares: list[tuple[float, list[pytest.Item]]] = []
+    for waits in (True, False):
+        kind = [
+            each for path, each in modules.items()
+            if path.relative_to(root).as_posix().startswith(_WAITING) is waits
+        ]  # fmt: skip
+        total, before = sum(map(len, kind)), 0
+        for each in kind:
+            shares.append(((before + len(each) / 2) / total, each))
+            before += len(each)
+    items[:] = [item for _, each in sorted(shares, key=lambda share: share[0]) for item in each]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """What a test said of names that are no UTF-8 goes from process to process (pytest-xdist) as UTF-8."""
