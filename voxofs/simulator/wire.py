@@ -228,11 +228,15 @@ class Port:
                 await trio.sleep(0.01)
                 continue
             self.accepted += 1
-            self._nursery.start_soon(self._run, sock)
+            stream = trio.SocketStream(sock)
+            connection = Connection(self._app, self._config, self._context, stream, self._tls)
+            if listener is not self._listener:  # the port was closed in the moment in which it came
+                connection.reset()
+                return
+            self.connections.add(connection)
+            self._nursery.start_soon(self._run, connection, sock)
 
-    async def _run(self, sock: trio.socket.SocketType) -> None:
-        connection = Connection(self._app, self._config, self._context, trio.SocketStream(sock), self._tls)
-        self.connections.add(connection)
+    async def _run(self, connection: Connection, sock: trio.socket.SocketType) -> None:
         try:
             await connection.run()
         finally:
