@@ -19,8 +19,8 @@ from voxofs.errors import BadAnswer
 
 DAY = PATH[:4]
 MOST_HOLD_S = 0.05
-"""Or as long as a report is copied three times, where that takes longer: its buffer grows, and may have to move
-once. To decode it in one piece takes fifty times as long."""
+"""Or as long as a report is copied three times, where that takes longer: its buffer grows, and may have to
+move once. (To decode it in one piece takes ten times as long as a copy.)"""
 GZIP = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n"
 
 
