@@ -3,26 +3,17 @@ break."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-
 import pytest
 import trio
-from harness.rig import PATIENCE_S, check_at_rest, config_for
-from harness.world import call, epoch_s, noise
+from harness.rig import check_at_rest
+from harness.world import call, noise
 from trials.virtual import jumping_clock, open_trial
 from trio.testing import MockClock
 
-from voxofs.clock import Clock
-from voxofs.core.build import Core, open_core
 from voxofs.core.handles import Handle
 from voxofs.errors import VoxofsError
 from voxofs.simulator.faults import Fault, Kind
-from voxofs.simulator.server import Simulator
 from voxofs.simulator.world import FixedTenant
-from voxofs.store.key import make_key_file
 
 SIZE = 8_000_000
 STEP = 131_072
@@ -143,53 +134,3 @@ async def test_a_flow_that_breaks_is_taken_up(kind: Kind, jumping: MockClock) ->
         ]
         assert begins == sorted(begins), "nothing is asked for twice"
         assert await trial.at_rest() == []
-
-
-@asynccontextmanager
-async def core_on(disk: dict[str, object], sim: Simulator) -> AsyncIterator[Core]:
-    """A new process, as it were; what it was offered is on the disk afterwards. Requests count from here."""
-    clock = Clock(time.monotonic, lambda: epoch_s("2024-04-20 12:00:00"))
-    async with open_core(config_for(sim, sections=MEMORY | {"disk": disk}), clock) as core:
-        sim.log.reset()
-        yield core
-        assert core.disk is not None
-        await core.disk.settle()
-        check_at_rest(core)
-
-
-async def through(core: Core, begin: int = 0) -> None:
-    """Read on from there to the end."""
-    handle = await core.fs.open(PATH)
-    await read(handle, begin, SIZE)
-    handle.close()
-    with trio.fail_after(PATIENCE_S):
-        while core.library.fetches:  # noqa: ASYNC110 (nobody announces it)
-            await trio.sleep(0.002)
-
-
-async def test_with_a_disk_tier_it_flows_where_nothing_is_held_and_nothing_is_fetched_twice(
-    tmp_path: Path,
-) -> None:
-    make_key_file(tmp_path / "key")
-    disk: dict[str, object] = {"path": tmp_path / "kept", "key_file": tmp_path / "key", "keep_free_bytes": 0}
-    async with Simulator([office()]) as sim:
-        async with core_on(disk, sim) as core:
-            await through(core)
-            assert len(sim.requests("audio")) == 3
-        async with core_on(disk, sim) as core:
-            await through(core)
-            assert sim.requests("audio") == []
-
-
-async def test_what_the_disk_holds_of_the_rest_is_not_fetched_by_a_flow(tmp_path: Path) -> None:
-    make_key_file(tmp_path / "key")
-    disk: dict[str, object] = {"path": tmp_path / "kept", "key_file": tmp_path / "key", "keep_free_bytes": 0}
-    async with Simulator([office()]) as sim:
-        async with core_on(disk, sim) as core:
-            await through(core, 5_000_000 // STEP * STEP)
-            kept = sum(entry.bytes_sent for entry in sim.requests("audio"))
-            assert kept > 2_000_000
-        async with core_on(disk, sim) as core:
-            await through(core)
-            fetched = sum(entry.bytes_sent for entry in sim.requests("audio"))
-            assert fetched <= SIZE - kept

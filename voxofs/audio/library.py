@@ -186,12 +186,17 @@ class Library:
             demand = Demand(recording.tenant.name, priority, LINGER_S)
             fetch = Fetch(recording, edition, begin * BLOCK_BYTES, stop_byte, demand)
             self._owe(fetch, edition, begin, end)
-            if flows and end == stop < edition.blocks and not self._have(recording, edition, stop):
+            if flows and end == stop and self._may_flow(recording, edition, stop):
                 fetch.flows = True
                 recording.flows.append(fetch)
                 self.flows += 1
             begun.append(self._start(fetch))
         return begun
+
+    def _may_flow(self, recording: Recording, edition: Edition, stop: int) -> bool:
+        """Whether what follows has to come from the network, and may come as fast as it does. (Behind a disk
+        tier it may be there; and a flow of 256 MiB outran the disk, which then kept a part of it.)"""
+        return self._disk is None and stop < edition.blocks and not self._have(recording, edition, stop)
 
     def _have(self, recording: Recording, edition: Edition, index: int) -> bool:
         key = (edition, index)
@@ -236,9 +241,10 @@ class Library:
         if self._disk is None or fetch.edition is None:
             await self._fetch_run(fetch)
             return
+        first, stop = fetch.next_byte // BLOCK_BYTES, -(-fetch.stop_byte // BLOCK_BYTES)
         missing: list[int] = []
-        begin, most = fetch.next_byte // BLOCK_BYTES, _DISK_READ_BLOCKS
-        while begin < (stop := -(-fetch.stop_byte // BLOCK_BYTES)):  # a flow goes on meanwhile
+        begin, most = first, _DISK_READ_BLOCKS
+        while begin < stop:
             end = min(begin + most, stop)
             blocks = await self._disk.read(fetch.edition, begin, end)
             for index, block in enumerate(blocks, begin):
@@ -246,24 +252,11 @@ class Library:
                     missing.append(index)
                 else:
                     self._deliver(fetch, fetch.edition, index, block)
-                    self._flows_no_more(fetch)
             begin, most = end, min(2 * most, _DISK_READ_MOST_BLOCKS)
-            if fetch.flows and begin >= stop:
-                if not await self._disk.holds(fetch.edition, stop, fetch.edition.blocks):
-                    await self._fetch_run(fetch)
-                    return
-                self._flows_no_more(fetch)
         for begin, end in runs_of(missing):
             fetch.next_byte, fetch.stop_byte = begin * BLOCK_BYTES, min(end * BLOCK_BYTES, fetch.edition.size)
             fetch.slab = None
             await self._fetch_run(fetch)
-
-    def _flows_no_more(self, fetch: Fetch) -> None:
-        """What follows is on the disk, or some of it: its reader asks for it as for anything."""
-        fetch.cut()
-        if fetch in fetch.recording.flows:
-            fetch.recording.flows.remove(fetch)
-            self.flows -= 1
 
     def _deliver(
         self, fetch: Fetch, edition: Edition, index: int, block: Block, slab: Slab | None = None
@@ -300,7 +293,9 @@ class Library:
             recording.owed.pop(key).fail(failure)
         fetch.opened.fail(failure)
         fetch.slab = None
-        self._flows_no_more(fetch)
+        if fetch in recording.flows:
+            recording.flows.remove(fetch)
+            self.flows -= 1
         recording.users -= 1
         self.fetches -= 1
 

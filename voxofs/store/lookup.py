@@ -85,17 +85,6 @@ class Lookup:
             seen.trouble = translated(error)
         return blocks, seen
 
-    def holds(self, edition: Edition, first: int, stop: int) -> tuple[bool, Seen]:
-        """Whether the index knows of any of these blocks."""
-        seen = Seen()
-        try:
-            name, now_s = self._names.edition(edition), self._clock.wall_s()
-            with self._index.reading() as db:
-                return bool(self._ledger.find(db, name, first, stop, now_s)), seen
-        except Exception as error:
-            seen.trouble = translated(error)
-        return False, seen
-
     def _read_piece(
         self, piece: Piece, edition: Edition, name: bytes, first: int, blocks: list[bytes | None], seen: Seen
     ) -> None:

@@ -119,10 +119,6 @@ class DiskTier:
         self.counts["misses"] += misses
         return blocks
 
-    async def holds(self, edition: Edition, first: int, stop: int) -> bool:
-        """Whether any of the blocks `first` to `stop` (exclusive) may be held."""
-        return bool(await self._ask(lambda: self._lookup.holds(edition, first, stop)))
-
     async def version(self, recording: RecordingKey) -> Version | None:
         """Which bytes a recording consisted of when it was last asked for."""
         return (await self.versions([recording])).get(recording)
