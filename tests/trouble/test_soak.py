@@ -33,7 +33,8 @@ def test_one_tenants_trouble_is_not_the_others() -> None:
     report = neighbours_text(outcome)
     assert outcome.ok, report
     assert [each.trouble for each in outcome.rounds] == list(FEW), report
-    assert sum(sum(each.troubled.refused.values()) for each in outcome.rounds) > 0, report
+    # Not every trouble of a second and a half is seen by anybody: most pass within a deadline.
+    assert all(each.hits for each in outcome.rounds), report
     assert sum(sum(each.calm.steps.values()) for each in outcome.rounds) > 30, report
     assert neighbours_facts(outcome)["violations"] == []
 
