@@ -70,7 +70,7 @@ class Answer:
     origin: str
     status: int
     _headers: dict[bytes, bytes]
-    _response: httpx.Response
+    _stream: httpx.AsyncByteStream
     progress_timeout_s: float
     _waited_s: float = 0.0
     _received: int = 0
@@ -84,7 +84,7 @@ class Answer:
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The body as it arrives. Raises `Unavailable` where the connection breaks or stalls."""
-        stream = aiter(self._response.stream)  # type: ignore[arg-type]
+        stream = aiter(self._stream)
         while (piece := await self._piece(stream)) is not None:
             yield piece
 
@@ -104,7 +104,7 @@ class Answer:
 
         From our own transport they come without a copy; the stock one has pieces of its own.
         """
-        stream = self._response.stream
+        stream = self._stream
         if isinstance(stream, Exchange):
             asked_s = trio.current_time()
             with _Translated(self.origin):
@@ -139,7 +139,7 @@ class Answer:
         status says what matters; a proxy's page may be long, and compressed as nobody asked for."""
         body = bytearray()
         unpacked = Unpacked(self.header("content-encoding"))
-        stream = self._response.stream
+        stream = self._stream
         if isinstance(stream, Exchange):  # it is ended by whoever closes it
             while unpacked.fault is None and len(body) <= limit_bytes:
                 if (piece := await self._piece(stream)) is None:
@@ -188,7 +188,7 @@ def _instant_s(http_date: str | None) -> float | None:
 class Inquiry:
     """One request and its answer, as an asynchronous context."""
 
-    __slots__ = ("_origin", "_request", "_response", "_sent", "_timeouts", "_transport")
+    __slots__ = ("_origin", "_request", "_sent", "_stream", "_timeouts", "_transport")
 
     def __init__(
         self,
@@ -206,21 +206,27 @@ class Inquiry:
 
     async def __aenter__(self) -> Answer:
         method, url, headers, content = self._request
+        transport = self._transport
+        stream: httpx.AsyncByteStream | None = None
         with _Translated(self._origin):
-            extensions = {"timeout": self._timeouts, "sent": self._sent}
-            if method == "GET" and isinstance(self._transport, Transport):
-                request = wire.get(url, headers, extensions)  # (httpcore leaves targets out before a proxy)
-            else:
+            if method == "GET" and isinstance(transport, Transport):
+                plain = wire.plain_get(url, headers)
+                if plain is not None:
+                    stream = exchange = await transport.ask("GET", *plain, self._timeouts, self._sent)
+                    status, fields = exchange.framing.status, exchange.framing.headers
+            if stream is None:
+                extensions = {"timeout": self._timeouts, "sent": self._sent}
                 request = httpx.Request(method, url, headers=headers, content=content, extensions=extensions)
-            response = await self._transport.handle_async_request(request)
-        response.request = request
-        self._response = response
-        fields = {name.lower(): value for name, value in response.headers.raw}
-        return Answer(self._origin, response.status_code, fields, response, self._timeouts["write"])
+                response = await transport.handle_async_request(request)
+                assert isinstance(response.stream, httpx.AsyncByteStream)
+                stream, status, fields = response.stream, response.status_code, response.headers.raw
+        self._stream = stream
+        by_name = {name.lower(): value for name, value in fields}
+        return Answer(self._origin, status, by_name, stream, self._timeouts["write"])
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
         with _Translated(self._origin):
-            await self._response.aclose()
+            await self._stream.aclose()
 
 
 @dataclass

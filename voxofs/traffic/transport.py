@@ -28,7 +28,7 @@ import trio
 
 from .framing import Framing
 from .streams import Connection, Origin, Watch, connect
-from .wire import message_of, origin_of, url_of
+from .wire import address_of, message_of, origin_of
 
 _SCRATCH_BYTES = 65_536
 """What is received at once for heads, for chunks and for whoever wants bytes objects. Small enough that
@@ -166,7 +166,7 @@ class Transport(httpx.AsyncBaseTransport):
 
     def ready(self, url: str) -> int:
         """Idle connections to the address's origin that are not too old."""
-        origin, old_s = origin_of(url_of(url)), self._monotonic_s() - self._keepalive_s
+        origin, old_s = address_of(url), self._monotonic_s() - self._keepalive_s
         return sum(each.origin == origin and each.idle_since_s > old_s for each in self._idle)
 
     @property
@@ -232,7 +232,7 @@ class Transport(httpx.AsyncBaseTransport):
 
         It takes no place from a request while it is being opened. Raises as a request does.
         """
-        origin = origin_of(url_of(url))
+        origin = address_of(url)
         if self.free <= len(self._idle):
             return False
         connection = await connect(origin, self._tls, self._sessions.get(origin), timeout_s, self._watch)
