@@ -100,8 +100,7 @@ class RecordingKey(NamedTuple):
     start_text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(msgspec.Struct, frozen=True):
     """Which bytes a recording consists of. Every range must belong to the same ones."""
 
     size: int
@@ -164,8 +163,7 @@ Block = bytes | memoryview
 """Bytes of a recording that nobody changes any more, on their own or within a larger piece of memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who asks: a process, as a front end knows it. A crawler is served after everybody else, and nothing is
     fetched ahead for it."""
 

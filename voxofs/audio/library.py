@@ -288,10 +288,12 @@ class Library:
                 self._disk.forget(fetch.edition)
         if isinstance(error, NotFound) and fetch.edition is None:
             recording.missing = (error, self.clock.monotonic_s() + _MISSING_TTL_S)
-        failure = error or Unavailable("the transfer ended early: try again")
-        for key in [key for key, owed in recording.owed.items() if owed.fetch is fetch]:
-            recording.owed.pop(key).fail(failure)
-        fetch.opened.fail(failure)
+        unkept = [key for key, owed in recording.owed.items() if owed.fetch is fetch]
+        if unkept or not fetch.opened.settled:
+            failure = error or Unavailable("the transfer ended early: try again")
+            for key in unkept:
+                recording.owed.pop(key).fail(failure)
+            fetch.opened.fail(failure)
         fetch.slab = None
         if fetch in recording.flows:
             recording.flows.remove(fetch)

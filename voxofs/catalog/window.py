@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
+import msgspec
 import trio
 
 from voxofs.model import Record, Tenant
@@ -62,8 +63,7 @@ class Hour:
         return bisect_left(self.names, name)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where a recording stands: whose, in which hour, and at which index of that hour's listing."""
 
     tenant: Tenant

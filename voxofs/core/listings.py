@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from voxofs.audio.library import Library
 from voxofs.catalog.window import Hour
@@ -20,8 +21,7 @@ _CURRENT_TTL_S = 10.0
 """The same for a folder whose period lasts: its mtime is now. A rule of thumb."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(msgspec.Struct, frozen=True):
     """What stat shows. `size` is None while it is unknown; it is never guessed."""
 
     is_folder: bool

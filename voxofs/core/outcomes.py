@@ -39,7 +39,8 @@ class _Noted:
                 self._failed(late)
                 raise
         if error is None:
-            self._health.recovered(shown(self._path))
+            if not self._health.all_well:
+                self._health.recovered(shown(self._path))
         elif isinstance(error, VoxofsError) and not isinstance(error, NoSuchName):
             self._failed(error)
 
@@ -77,7 +78,8 @@ class Outcomes:
 
     def recovered(self, path: Names) -> None:
         """Something at this path went well."""
-        self._health.recovered(shown(path))
+        if not self._health.all_well:
+            self._health.recovered(shown(path))
 
     def together(self, path: Names, operation: str) -> _Together:
         """One deadline around several such operations, which remember by themselves how they ended."""

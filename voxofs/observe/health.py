@@ -121,6 +121,11 @@ class Health:
         """The last failure of each cause and how many it had, the newest last."""
         return list(self._recent.values())
 
+    @property
+    def all_well(self) -> bool:
+        """Whether nothing has failed that has not recovered since."""
+        return not self._by_path and not self._by_tenant
+
     def recovered(self, path: str) -> None:
         """This path works (again), and with it the folders that had no other failure since. That a listing
         can be shown does not mean that it is fresh: see `refreshed`."""

@@ -7,8 +7,9 @@ with by hand, and no mount can sign in by password (public client code, `mfaVeri
 
 from __future__ import annotations
 
-import json
 from typing import Any, NamedTuple
+
+import msgspec
 
 from voxofs.config.secrets import Secret
 from voxofs.config.secrets import token as token_of
@@ -77,7 +78,7 @@ def named(body: bytes | bytearray, name: str) -> str:
 
 def _table(body: bytes | bytearray) -> dict[str, Any]:
     try:
-        told = json.loads(body)
-    except (ValueError, RecursionError):
+        told = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import trio
 
@@ -211,7 +211,7 @@ class VoxoApi:
 
     async def _get(self, question: _Question, demand: Demand) -> _Told:
         """The answer, tried again where that makes sense."""
-        query = urlencode(question.query, quote_via=quote)
+        query = "&".join([f"{name}={quote(value, safe='')}" for name, value in question.query.items()])
         url = f"{self._base_url}{question.route}" + (f"?{query}" if query else "")
         return await persistently(lambda: self._get_once(url, question, demand), demand)
 
