@@ -163,7 +163,8 @@ Block = bytes | memoryview
 """Bytes of a recording that nobody changes any more, on their own or within a larger piece of memory."""
 
 
-class Caller(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Caller:
     """Who asks: a process, as a front end knows it. A crawler is served after everybody else, and nothing is
     fetched ahead for it."""
 

@@ -170,6 +170,19 @@ async def test_a_walk_that_is_left_gives_up_the_links_that_were_not_sent() -> No
         assert rig.counts()["link"] <= 8
 
 
+@pytest.mark.parametrize(("pause_s", "least", "most"), [(0.0, 32, 32), (1.0, 8, 9)])
+async def test_a_walk_that_takes_its_time_has_no_more_ahead_than_keeps_it_from_waiting(
+    pause_s: float, least: int, most: int
+) -> None:
+    hour = hour_of([1_000] * 300)
+    async with over(hour) as (rig, front):
+        for path in paths(hour)[:60]:
+            await front.stat(path)
+            await rig.idle()
+            rig.hands.advance(pause_s)
+        assert least <= rig.counts()["audio"] - 60 <= most
+
+
 async def test_stat_ahead_stops_when_the_caller_stops() -> None:
     hour = hour_of([1_000] * 300)
     async with over(hour) as (rig, front):

@@ -28,6 +28,11 @@ class Remembered(Health):
         self.said.append(f"{operation}: {type(error).__name__}")
         return super().failed(path, operation, error, retry_in_s)
 
+    @property
+    def all_well(self) -> bool:
+        """As if something had failed before."""
+        return False
+
     def recovered(self, path: str) -> None:
         self.said.append("well")
 

@@ -48,6 +48,7 @@ _DISK_READ_BLOCKS = 16
 _DISK_READ_MOST_BLOCKS = 64
 """A piece of the disk tier at first, because the first block waits for the last; then twice as much each
 time, up to four pieces: a read is a thread's turn, and those took a tenth of a long recording's CPU time."""
+_SMOOTHING = 1 / 8  # weight of the last probe's time, as for TCP's round trips (RFC 6298)
 _DRAIN_BYTES = 262_144
 """Up to here it is cheaper to read on than to open another connection: 4 pieces of a body."""
 _WASTE_BYTES = 65_536
@@ -84,6 +85,8 @@ class Library:
         """Of those, the ones that flow, or did."""
         self._waste = memoryview(bytearray(_WASTE_BYTES))
         """Where bytes go that nobody wants. One for all, as nobody reads it."""
+        self.probe_s = 0.0
+        """From the beginning of a probe to the size, on average; 0 before there was one."""
         self.forgetful = False
         """Whether what was known of a recording has ever been dropped for want of room."""
 
@@ -153,7 +156,9 @@ class Library:
             recording.missing = None
         if recording.probing is None:
             demand = Demand(recording.tenant.name, priority, LINGER_S)
-            recording.probing = self._start(Fetch(recording, None, 0, extent_bytes, demand))
+            recording.probing = fetch = Fetch(recording, None, 0, extent_bytes, demand)
+            fetch.began_s = self.clock.monotonic_s()
+            self._start(fetch)
         return recording.probing
 
     def fetch(
@@ -384,6 +389,8 @@ class Library:
         """A probe has learned what the recording consists of."""
         edition = Edition(fetch.recording.key, version)
         fetch.edition = fetch.recording.edition = edition
+        took_s = self.clock.monotonic_s() - fetch.began_s
+        self.probe_s += (took_s - self.probe_s) * (_SMOOTHING if self.probe_s else 1.0)
         fetch.recording.probing = None
         fetch.stop_byte = min(fetch.stop_byte, edition.size)
         whole = fetch.stop_byte == edition.size

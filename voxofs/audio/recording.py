@@ -54,6 +54,7 @@ class Fetch:
 
     __slots__ = (
         "_more",
+        "began_s",
         "demand",
         "edition",
         "flows",
@@ -71,6 +72,8 @@ class Fetch:
         self.edition = edition
         self.next_byte = first
         self.stop_byte = stop_byte
+        self.began_s = 0.0
+        """When a probe was begun (monotonic)."""
         self.demand = demand
         self.slab: Slab | None = None
         """Where `next_byte` belongs, once something has come."""

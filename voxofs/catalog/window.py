@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-import msgspec
 import trio
 
 from voxofs.model import Record, Tenant
@@ -63,7 +62,8 @@ class Hour:
         return bisect_left(self.names, name)
 
 
-class Place(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Place:
     """Where a recording stands: whose, in which hour, and at which index of that hour's listing."""
 
     tenant: Tenant

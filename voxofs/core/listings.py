@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
-
-import msgspec
+from typing import NamedTuple, Protocol
 
 from voxofs.audio.library import Library
 from voxofs.catalog.window import Hour
@@ -21,7 +19,7 @@ _CURRENT_TTL_S = 10.0
 """The same for a folder whose period lasts: its mtime is now. A rule of thumb."""
 
 
-class Attributes(msgspec.Struct, frozen=True):
+class Attributes(NamedTuple):
     """What stat shows. `size` is None while it is unknown; it is never guessed."""
 
     is_folder: bool

@@ -21,7 +21,6 @@ from functools import wraps
 from itertools import count
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
-import msgspec
 import pyfuse3
 import trio
 
@@ -220,7 +219,7 @@ class Adapter(pyfuse3.Operations):
             return self._appearance.entry(known, attributes)
         # Replaced meanwhile: this inode keeps the size that its readers were told, the name gets another.
         self._look_again(known)
-        told = msgspec.structs.replace(attributes, size=known.version.size, ttl_s=0.0)
+        told = attributes._replace(size=known.version.size, ttl_s=0.0)
         return self._appearance.entry(known, told)
 
     @_unanswered

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
-
-import msgspec
 
 from voxofs.model import Caller
 
@@ -103,7 +102,7 @@ class Callers:
             process.wholes += 1
             process.folders.clear()
             if process.caller.crawls and process.wholes >= _READS_TO_EARN:
-                process.caller = msgspec.structs.replace(process.caller, crawls=False)
+                process.caller = replace(process.caller, crawls=False)
                 log.info("%s reads recordings through: it is served as everybody", process.caller.program)
             return
         process.wholes = 0
@@ -112,7 +111,7 @@ class Callers:
         process.headers += 1
         process.folders.add(folder)
         if process.headers >= _SWEEP_RECORDINGS and len(process.folders) >= _SWEEP_FOLDERS:
-            process.caller = msgspec.structs.replace(process.caller, crawls=True)
+            process.caller = replace(process.caller, crawls=True)
             self._warn(process.caller.program)
 
     def _program(self, pid: int) -> str:
