@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,19 @@ async def test_names_are_utf8_whatever_the_locale(
         assert await front.listdir(folder) == ["apple.mp3", "zebra.mp3", "Ärger.mp3"]
         assert (await front.stat(f"{folder}/Ärger.mp3")).size == 11
         assert (await front.xattrs(f"{folder}/Ärger.mp3"))["user.voxo.uniqueId"] == "Ärger"
+
+
+@pytest.mark.parametrize("name", ["security.selinux", "system.posix_acl_access", "trusted.overlay.opaque"])
+async def test_attributes_of_the_system_are_refused_once_and_not_file_by_file(name: str) -> None:
+    """`ls -l` asks for two of them. What is not there is asked of the next file again, what cannot be is not:
+    ls.c remembers the device (gnulib, errno_unsupported)."""
+    async with mount_front() as front:
+        assert isinstance(front, MountFront)
+        path = front.daemon.path("/office/2024/03/05/12/apple.mp3")
+        for asked, code in ((name, errno.ENOTSUP), ("user.nothing", errno.ENODATA)):
+            with pytest.raises(OSError, match=os.strerror(code)) as refusal:
+                await in_thread(partial(os.getxattr, path, asked))
+            assert refusal.value.errno == code
 
 
 def today() -> tuple[str, list[object], FixedTenant]:

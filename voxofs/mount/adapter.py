@@ -332,8 +332,8 @@ class Adapter(pyfuse3.Operations):
 
     @_answered
     async def getxattr(self, inode: int, name: bytes, ctx: Any) -> bytes:
-        if not name.startswith(b"user."):  # `ls -l` asks every file for security.selinux and an ACL
-            raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
+        if not name.startswith(b"user."):  # `ls -l` asks a file for security.selinux and an ACL; told that
+            raise pyfuse3.FUSEError(errno.ENOTSUP)  # there are none here (xattr(7)), it asks no other one
         path = self.inodes[inode].path
         value = await self._answer(path, ctx.pid, self._fs.xattr(path, _text(name)))
         if value is None:

@@ -27,8 +27,9 @@ free.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
+from functools import partial
 
 import trio
 
@@ -92,8 +93,7 @@ class Gate:
         """Whether a task sleeps until the pause is over."""
         self._share_fairly = tenants > 1
         self.now_s = monotonic_s
-        self._patience_s = patience_s
-        self._reach: dict[str, Reach] = {}
+        self._reach: defaultdict[str, Reach] = defaultdict(partial(Reach, patience_s))
         self._refusals: dict[str, Unavailable] = {}
         """By tenant, until something succeeds."""
         self._resting_until_s = float("-inf")
@@ -165,16 +165,13 @@ class Gate:
                 self._refusals[demand.tenant] = Unavailable(str(error), status=error.status)
 
     def _answered(self, tenant: str) -> None:
-        reach, now_s = self._of(tenant), self.now_s()
+        reach, now_s = self._reach[tenant], self.now_s()
         was_lost = reach.is_lost(now_s)
         reach.answered(now_s, self.most)
         if was_lost:
             for demand in self._tickets:
                 if demand.tenant == tenant:
                     demand.asks(self)  # they need not hurry any more
-
-    def _of(self, tenant: str) -> Reach:
-        return self._reach.setdefault(tenant, Reach(self._patience_s))
 
     def refused(self, tenant: str, retry_after_s: float | None, began_s: float | None = None) -> None:
         """The origin asked for less when it got a request that was begun at `began_s` (monotonic; None: just
@@ -188,7 +185,7 @@ class Gate:
     def unanswered(self, demand: Demand, error: Unavailable, began_s: float) -> None:
         """A request that was begun at `began_s` (monotonic) got no answer: its tenant's share is halved.
         Where several tenants fare so and nobody fares better, it is the origin that does not keep up."""
-        reach, now_s = self._of(demand.tenant), self.now_s()
+        reach, now_s = self._reach[demand.tenant], self.now_s()
         reach.failed(error, began_s, now_s, self._held[demand.tenant])
         error.exhausted |= reach.is_lost(now_s)
         troubled = {tenant for tenant, each in self._reach.items() if each.error is not None}
