@@ -235,7 +235,7 @@ async def test_nothing_is_looked_at_ahead_where_that_is_switched_off() -> None:
 
 async def test_a_listing_with_sizes_is_one_wait_on_a_mount(enter: EnterFront) -> None:
     hour = hour_of([1_000] * 100)
-    async with enter([tenant(hour)], api_delay_s=0.01, storage_delay_s=0.01) as front:
+    async with enter([tenant(hour)], api_delay_s=0.05, storage_delay_s=0.05) as front:
         for path in [f"{HOUR}/{name}" for name in await front.listdir(HOUR)]:
             await front.stat(path)
         assert await settle(front) == {"reports": 1, "link": 100, "audio": 100}

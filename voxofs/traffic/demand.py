@@ -70,7 +70,7 @@ class Demand:
 
     __slots__ = (
         "_followers", "_origin", "_scope", "_until_s", "_waiting", "age", "line", "linger_s", "priority",
-        "tenant", "waiters",
+        "served", "tenant", "waiters",
     )  # fmt: skip
     _ages = count()
 
@@ -82,6 +82,8 @@ class Demand:
         """Tasks that wait for the result; without any, a failure is not worth another try."""
         self.age = next(self._ages)
         """What was asked for first goes first."""
+        self.served = False
+        """Whether it has ever had a place at a gate."""
         self.line: Line | None = None
         """The gate that it stands at now; that gate sets it."""
         self._scope: trio.CancelScope | None = None

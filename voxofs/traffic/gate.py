@@ -279,7 +279,7 @@ class Gate:
             raise self.why_lost(demand.tenant)
         while self._resting_until_s > self.now_s():
             await self._rest(demand, background=background)
-        first = not background and not self._turns.of(Priority.READER)
+        first = demand.served and not self._turns if background else not self._turns.of(Priority.READER)
         if first and self.admits(demand.tenant, demand.priority):
             self._take(demand, Ticket())
             return True
@@ -310,10 +310,10 @@ class Gate:
         self._queue(demand, ticket)
         try:
             if background:
-                # Work that was begun together comes here in no order: let all of it queue up first.
+                # Work that was begun together comes to its first gate in no order: let all of it queue up.
                 await trio.lowlevel.checkpoint()
             self._grant()
-            if not ticket.granted.is_set():
+            if not ticket.granted:
                 await self._granted(demand, ticket)
         except BaseException:
             if demand.line is self:
@@ -328,12 +328,12 @@ class Gate:
             each()
         if (left_s := still_worth_it_s(demand)) < float("inf"):  # a scope costs as much as a task
             with trio.move_on_after(left_s):
-                await ticket.granted.wait()
+                await ticket.wait()
                 return
             if (refusal := self._refusals.get(demand.tenant)) is not None:
                 # As `retry` does: the cause is told, not just that time is up.
                 raise Unavailable(str(refusal), status=refusal.status)
-        await ticket.granted.wait()
+        await ticket.wait()
 
     def raise_to(self, demand: Demand, priority: Priority) -> None:
         """Move a demand to a more urgent line and serve whoever is next."""
@@ -346,7 +346,7 @@ class Gate:
         """Take a demand out of line; its task gets `Abandoned`, unless somebody waits by then."""
         ticket = self._unqueue(demand)
         ticket.given_up = True
-        ticket.granted.set()
+        ticket.grant()
 
     def _queue(self, demand: Demand, ticket: Ticket) -> None:
         demand.line = self
@@ -360,6 +360,7 @@ class Gate:
 
     def _take(self, demand: Demand, ticket: Ticket) -> None:
         self._in_use += 1
+        demand.served = True
         self._held[demand.tenant] += 1
         self.peak = max(self.peak, self._in_use)
         ticket.background = demand.priority is not Priority.READER
@@ -384,7 +385,7 @@ class Gate:
         while (demand := self._turns.next(self.admits)) is not None:
             ticket = self._unqueue(demand)
             self._take(demand, ticket)
-            ticket.granted.set()
+            ticket.grant()
         if not self._alarmed and self.waiting and self._pace.next_s > self.now_s():
             self._alarmed = True
             trio.lowlevel.spawn_system_task(self._grant_after_pause, name=f"pause of the {self.name}")

@@ -15,7 +15,7 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -63,6 +63,9 @@ _known_origin = lru_cache(64)(_parsed_origin)
 """An API and the regions of a storage are a handful."""
 
 
+_NOTHING = memoryview(b"")
+
+
 @dataclass
 class Answer:
     """Status and headers of an answer whose body is still to come."""
@@ -75,7 +78,7 @@ class Answer:
     _waited_s: float = 0.0
     _received: int = 0
     _pieces: AsyncGenerator[bytes, None] | None = None
-    _rest: memoryview = field(default_factory=lambda: memoryview(b""))
+    _rest: memoryview = _NOTHING
 
     def header(self, name: str) -> str | None:
         """The value of a header, named in lower case, or None."""

@@ -16,14 +16,27 @@ _PRIORITIES = tuple(Priority)
 class Ticket:
     """One demand at this gate: in line, or inside."""
 
-    __slots__ = ("background", "given_up", "granted")
+    __slots__ = ("_event", "background", "given_up", "granted")
 
     def __init__(self) -> None:
-        self.granted = trio.Event()
-        """Set when the waiting is over, whether with a place or because the demand was given up."""
+        self.granted = False
+        """Whether the waiting is over, with a place or because the demand was given up."""
+        self._event: trio.Event | None = None
         self.given_up = False
         self.background = False
         """Whether its place counts as one for background work; the demand may become urgent inside."""
+
+    def grant(self) -> None:
+        """The waiting is over."""
+        self.granted = True
+        if self._event is not None:
+            self._event.set()
+
+    async def wait(self) -> None:
+        """Until it is."""
+        if self._event is None:
+            self._event = trio.Event()
+        await self._event.wait()
 
 
 class Turns:
