@@ -49,9 +49,9 @@ _MOST_EARNED = 32
 0.48 s; with 64 ahead 128 links, 0.45 s and a tenth more of the daemon's CPU."""
 _SPARE = 8
 _ANSWERS = 4
-"""Of those, as many as are gone through while four sizes come one after another, and what `xargs -P 8` looks at
-at once: a mean of two would do if every answer took the same. 64 × ffprobe by 8 takes 12 to 16 sizes for nobody
-in place of 32. Rules of thumb."""
+"""Of those, as many as are gone through while four sizes come one after another, and what `xargs -P 8` looks
+at at once: two would do if every answer took the same. 64 × ffprobe by 8 takes 12 to 16 sizes for nobody in
+place of 32. Rules of thumb."""
 _SMOOTHING = 1 / 8
 """Weight of the last step's time, as for TCP's round trips (RFC 6298)."""
 _LINKS = 64
