@@ -80,11 +80,8 @@ def test_a_report_of_46_mb_holds_nobody_up(with_null: bool, compressed: bool) ->
             return len(hours)
 
     assert trio.run(main, instruments=[holds]) == 24
-    began_s = time.thread_time()
-    bytearray(report)
-    copy_s = time.thread_time() - began_s  # what this machine needs at this moment, others beside us
     print(f"longest hold: {holds.longest_s * 1000:.1f} ms (null: {with_null}, gzip: {compressed})")
-    assert holds.longest_s < max(MOST_HOLD_S, 3 * copy_s)
+    assert holds.longest_s < MOST_HOLD_S
 
 
 def test_a_bomb_goes_off_in_nobody_s_hands() -> None:

@@ -49,15 +49,18 @@ class Unpacked:
                 return
             yield part
 
-    async def add_to(self, body: bytearray, piece: bytes, limit_bytes: int) -> None:
-        """A piece of a body becomes text, up to a little over the limit."""
+    async def add_to(self, body: list[bytes], piece: bytes, room_bytes: int) -> int:
+        """A piece of a body becomes text, up to a little over the room that there is: how much of it."""
+        added = 0
         for part in self.parts(piece):
-            body += part
-            if len(body) > limit_bytes:
-                return
+            body.append(part)
+            added += len(part)
+            if added > room_bytes:
+                break
             if len(part) >= _UNPACKED_BYTES:
                 # A small piece may become a large text. Not cancelled here: that would cut a generator off.
                 await trio.lowlevel.cancel_shielded_checkpoint()
+        return added
 
     def end(self) -> str | None:
         """What is wrong with a body that ends here."""
