@@ -6,12 +6,12 @@ import csv
 import hashlib
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trio
+from harness import disks
 from harness.offline import Shell, open_shell
 from harness.world import HOUR, NAMES, noise, sized_hour, tenant
 
@@ -75,13 +75,8 @@ async def test_killed_and_started_again_until_it_is_done(tmp_path: Path, how: si
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 2 MiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], check=True)
-    try:
+    with disks.small_disk(tmp_path / "small", 2_097_152) as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.mark.mounts

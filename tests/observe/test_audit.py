@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import socket
 import stat
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness import disks
 
 from voxofs.clock import Clock
 from voxofs.config.sections import AuditSection
@@ -110,18 +109,8 @@ def test_a_file_that_logrotate_moved_is_left(tmp_path: Path) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 256 KiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "voxofs-test", str(disk)], check=True)
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
-
-
-def fill(disk: Path, leave: int = 0) -> Path:
-    """Take all the room there is but for some bytes."""
-    room = os.statvfs(disk)
-    (disk / "ballast").write_bytes(b"x" * (room.f_bavail * room.f_frsize - leave))
-    return disk / "ballast"
+    with disks.small_disk(tmp_path / "disk", 262_144) as disk:
+        yield disk
 
 
 @pytest.mark.mounts
@@ -130,7 +119,7 @@ def test_a_full_disk_is_told_once_and_loses_nothing(
 ) -> None:
     path = small_disk / "audit.log"
     with auditing(path) as audit:
-        ballast = fill(small_disk, leave=4096)
+        ballast = disks.fill(small_disk, leave=4096)
         for number in range(60):  # more than a page of them
             audit.note(opened(f"/office/{number}"))
         until(lambda: audit.facts()["state"] == "failing")
@@ -148,7 +137,7 @@ def test_a_full_disk_is_told_once_and_loses_nothing(
 def test_what_must_be_audited_is_refused_before_a_line_is_lost(small_disk: Path) -> None:
     with auditing(small_disk / "audit.log", required=True) as audit:
         audit.check()
-        ballast = fill(small_disk, leave=8192)
+        ballast = disks.fill(small_disk, leave=8192)
         until(lambda: audit.facts()["state"] == "failing")
         with pytest.raises(AuditFailed, match="takes no line \\(No space left on device\\)") as refused:
             audit.check()

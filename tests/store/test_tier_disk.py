@@ -5,15 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
+from harness.disks import fill, small_disk
 from tier_kit import Turned, audio_bytes, bring, edition, held, opened, state
 
 from voxofs.store.health import DiskState
@@ -21,25 +19,8 @@ from voxofs.store.health import DiskState
 MIB = 1 << 20
 
 
-@contextmanager
-def tmpfs(path: Path, size: int) -> Iterator[Path]:
-    """A small disk of its own."""
-    path.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "voxofs-test", str(path)], check=True)
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", "-l", str(path)], check=True)
-
-
-def _fill(path: Path) -> None:
-    with path.open("wb", buffering=0) as file, suppress(OSError):
-        while file.write(bytes(65_536)):
-            pass
-
-
 async def test_what_stays_free_stays_free(tmp_path: Path) -> None:
-    with tmpfs(tmp_path / "disk", 24 * MIB) as disk:
+    with small_disk(tmp_path / "disk", 24 * MIB) as disk:
         async with opened(disk / "tier", keep_free_bytes=8 * MIB) as tier:
             for number in range(60):
                 await bring(tier, edition(number, 500_000), read=True)
@@ -52,7 +33,7 @@ async def test_what_stays_free_stays_free(tmp_path: Path) -> None:
 
 
 async def test_what_others_need_is_given_to_them(tmp_path: Path) -> None:
-    with tmpfs(tmp_path / "disk", 24 * MIB) as disk:
+    with small_disk(tmp_path / "disk", 24 * MIB) as disk:
         async with opened(disk / "tier", keep_free_bytes=4 * MIB) as tier:
             await bring(tier, *(edition(number, 500_000) for number in range(24)))
             before = audio_bytes(disk / "tier")
@@ -65,10 +46,10 @@ async def test_what_others_need_is_given_to_them(tmp_path: Path) -> None:
 
 async def test_a_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     clock = Turned()
-    with tmpfs(tmp_path / "disk", 12 * MIB) as disk:
+    with small_disk(tmp_path / "disk", 12 * MIB) as disk:
         async with opened(disk / "tier", clock.clock) as tier:
             await bring(tier, edition(1, 3_000_000))
-            _fill(disk / "other")
+            ballast = fill(disk)
             for number in range(2, 8):
                 await bring(tier, edition(number, 2_000_000))
             # Nothing was asked to stay free, so what is held stays, and is read.
@@ -76,7 +57,7 @@ async def test_a_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
             await bring(tier, edition(8, 9_000_000))
             assert tier.counts["dropped"] > 0
             assert "room" in str(tier.reason) + caplog.text
-            (disk / "other").unlink()
+            ballast.unlink()
             for _ in range(3):
                 clock.turn(60)
                 await tier.settle()
@@ -87,7 +68,7 @@ async def test_a_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
 
 async def test_a_disk_that_is_full_from_the_start(tmp_path: Path) -> None:
     clock = Turned()
-    with tmpfs(tmp_path / "disk", MIB) as disk:
+    with small_disk(tmp_path / "disk", MIB) as disk:
         (disk / "other").write_bytes(bytes(MIB - 8192))
         async with opened(disk / "tier", clock.clock) as tier:
             assert tier.state is DiskState.RESTING
@@ -102,7 +83,7 @@ async def test_a_disk_that_is_full_from_the_start(tmp_path: Path) -> None:
 
 async def test_a_read_only_disk(tmp_path: Path) -> None:
     clock = Turned()
-    with tmpfs(tmp_path / "disk", 12 * MIB) as disk:
+    with small_disk(tmp_path / "disk", 12 * MIB) as disk:
         async with opened(disk / "tier", clock.clock) as tier:
             await bring(tier, edition(1, 300_000))
         await trio.run_process(["mount", "-o", "remount,ro", str(disk)])

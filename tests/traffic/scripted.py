@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import httpx
+import pytest
 import trio
 import trio.testing
 import trustme
@@ -152,6 +153,9 @@ def stock(tls: ssl.SSLContext = CLIENT_TLS, connections: int = 1) -> StockTransp
 def ours(tls: ssl.SSLContext = CLIENT_TLS, connections: int = 1) -> Transport:
     """The transport under test."""
     return Transport(connections, tls, keepalive_s=KEEPALIVE_S)
+
+
+BOTH = pytest.mark.parametrize("make", [stock, ours], ids=["stock", "ours"])
 
 
 Make = Callable[..., StockTransport | Transport]

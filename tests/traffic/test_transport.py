@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 from scripted import (
+    BOTH,
     Make,
     Peer,
     answer,
@@ -19,13 +20,10 @@ from scripted import (
     ours,
     request_to,
     serving,
-    stock,
 )
 from trio.testing import MockClock
 
 from voxofs.traffic.transport import Transport
-
-BOTH = pytest.mark.parametrize("make", [stock, ours], ids=["stock", "ours"])
 
 
 @pytest.fixture

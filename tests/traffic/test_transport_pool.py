@@ -11,6 +11,7 @@ import trio
 import trio.testing
 from harness.rig import until
 from scripted import (
+    BOTH,
     CLIENT_TLS,
     KEEPALIVE_S,
     Make,
@@ -24,13 +25,10 @@ from scripted import (
     request_to,
     server_tls,
     serving,
-    stock,
 )
 from trio.testing import MockClock
 
 from voxofs.traffic.transport import Exchange, Transport
-
-BOTH = pytest.mark.parametrize("make", [stock, ours], ids=["stock", "ours"])
 
 
 @pytest.fixture

@@ -11,12 +11,24 @@ import pytest
 import trio
 import trio.testing
 from answers import BAD, GOOD, Case
-from scripted import Got, Make, Peer, ask, client_tls, echo, ours, request_to, server_tls, serving, stock
+from scripted import (
+    BOTH,
+    Got,
+    Make,
+    Peer,
+    ask,
+    client_tls,
+    echo,
+    ours,
+    request_to,
+    server_tls,
+    serving,
+    stock,
+)
 from trio.testing import MockClock
 
 from voxofs.traffic.transport import Transport
 
-BOTH = pytest.mark.parametrize("make", [stock, ours], ids=["stock", "ours"])
 WAYS = {"stock": None, "ours, pieces": None, "ours, into 1,000 bytes": 1_000}
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import trio
+from harness.disks import fill, small_disk
 from harness.fronts import MountFront, mount_front, raises
 from harness.world import BYTES, HOUR, NAMES
 
@@ -64,11 +65,8 @@ async def test_a_copy_of_an_hour_is_on_record(tmp_path: Path) -> None:
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 128 KiB."""
-    made = tmp_path / "disk"
-    made.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "voxofs-test", str(made)], check=True)
-    yield made
-    subprocess.run(["umount", str(made)], check=True)
+    with small_disk(tmp_path / "disk", 131_072) as made:
+        yield made
 
 
 @pytest.mark.parametrize("required", [False, True])
@@ -76,8 +74,7 @@ async def test_a_full_disk(disk: Path, required: bool) -> None:
     sections = {"audit": {"file": disk / "audit.log", "required": required}}
     async with mount_front(sections=sections) as front:
         assert isinstance(front, MountFront)
-        room = os.statvfs(disk)
-        (disk / "ballast").write_bytes(b"x" * (room.f_bavail * room.f_frsize))
+        fill(disk)
         path = front.daemon.path(f"{HOUR}/{NAMES[0]}")
 
         def told() -> dict[str, Any]:

@@ -10,10 +10,9 @@ import json
 import mmap
 import os
 import re
-import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any, TypeVar
 
 import pytest
 import trio
+from harness.disks import fill, small_disk
 from harness.fronts import first_word_said
 from harness.mounts import Daemon, mounted
 from harness.rig import Hands, open_rig
@@ -122,17 +122,6 @@ async def until(condition: Callable[[], bool]) -> None:
     with trio.fail_after(45):
         while not await aside(condition):  # noqa: ASYNC110
             await trio.sleep(0.05)
-
-
-@contextmanager
-def tmpfs(path: Path, size: int) -> Iterator[Path]:
-    """A small disk of its own."""
-    path.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "voxofs-test", str(path)], check=True)
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", "-l", str(path)], check=True)
 
 
 # --- after a restart
@@ -327,22 +316,20 @@ async def test_without_a_key_file_nothing_is_left_for_the_next_mount(tmp_path: P
 
 
 async def test_a_disk_that_is_full(tmp_path: Path, key_file: Path) -> None:
-    with tmpfs(tmp_path / "disk", 8 * MIB) as disk:
+    with small_disk(tmp_path / "disk", 8 * MIB) as disk:
         async with drive(disk / "cache", key_file, keep_free="0 MiB") as site, site.mount() as daemon:
-            with (disk / "other").open("wb", buffering=0) as file, suppress(OSError):
-                while file.write(bytes(4096)):
-                    pass
+            ballast = fill(disk)
             assert await aside(hour_of, daemon) == BYTES
             assert await aside(read, daemon, "/office/2024/03/05/13/long.mp3") == truth("/x/long.mp3")
             await until(lambda: "rest" in status_of(daemon)["state"])
             assert "room" in status_of(daemon)["reason"]
-            (disk / "other").unlink()
+            ballast.unlink()
             await until(lambda: bool(status_of(daemon)["state"] == "working"))
             assert await aside(hour_of, daemon) == BYTES
 
 
 async def test_a_disk_that_is_read_only(tmp_path: Path, key_file: Path) -> None:
-    with tmpfs(tmp_path / "disk", 32 * MIB) as disk:
+    with small_disk(tmp_path / "disk", 32 * MIB) as disk:
         async with drive(disk / "cache", key_file, keep_free="0 MiB") as site:
             async with site.mount() as daemon:
                 assert await aside(hour_of, daemon) == BYTES

@@ -30,7 +30,7 @@ class SecondFactor(AccessDenied):
     """The password was right and is not enough."""
 
 
-def account_of(body: bytes, origin: str) -> Account:
+def account_of(body: bytes | bytearray, origin: str) -> Account:
     """The answer to a sign-in. Raises `SecondFactor`, `BadAnswer`."""
     told = _table(body)
     if told.get("mfaVerifyToken") and not told.get("accessToken"):
@@ -45,7 +45,7 @@ def account_of(body: bytes, origin: str) -> Account:
         raise BadAnswer(f"{origin} gave a token that cannot be sent: tell the vendor") from None
 
 
-def tenants_of(body: bytes) -> tuple[int, ...]:
+def tenants_of(body: bytes | bytearray) -> tuple[int, ...]:
     """The tenants that the user in an answer belongs to, the user's own first; none where there is no word of
     any."""
     told = _table(body)
@@ -57,7 +57,7 @@ def tenants_of(body: bytes) -> tuple[int, ...]:
     )
 
 
-def field(body: bytes, name: str, origin: str) -> str:
+def field(body: bytes | bytearray, name: str, origin: str) -> str:
     """A text that must be there. Raises `BadAnswer`."""
     value = named(body, name)
     if not value:
@@ -65,18 +65,18 @@ def field(body: bytes, name: str, origin: str) -> str:
     return value
 
 
-def message(body: bytes) -> str:
+def message(body: bytes | bytearray) -> str:
     """The vendor's own words, where the body holds any. They may repeat what was sent."""
     return named(body, "message")
 
 
-def named(body: bytes, name: str) -> str:
+def named(body: bytes | bytearray, name: str) -> str:
     """A text that may be there; "" where it is not."""
     value = _table(body).get(name)
     return value if isinstance(value, str) else ""
 
 
-def _table(body: bytes) -> dict[str, Any]:
+def _table(body: bytes | bytearray) -> dict[str, Any]:
     try:
         told = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):

@@ -70,7 +70,7 @@ _decoder = msgspec.json.Decoder(list[_Call])
 
 
 def decoded(
-    body: bytes, central: CentralTime, skipped: Counter[str]
+    body: bytes | bytearray, central: CentralTime, skipped: Counter[str]
 ) -> Iterator[list[tuple[datetime, Record]]]:
     """Hour by the wall clock and record of everything that can be shown, a chunk at a time; the reasons for
     the rest are counted. Raises `BadAnswer` where the body is not a JSON list."""
@@ -81,7 +81,7 @@ def decoded(
         yield list(_accepted(calls, starts, skipped))
 
 
-def _chunks(body: bytes) -> Iterator[tuple[list[_Call], int]]:
+def _chunks(body: bytes | bytearray) -> Iterator[tuple[list[_Call], int]]:
     """The records chunk by chunk, with the number of elements that are no objects.
 
     A chunk ends where a bracket and a comma follow each other, and that is between two elements of the list
@@ -104,7 +104,7 @@ def _chunks(body: bytes) -> Iterator[tuple[list[_Call], int]]:
         begin = cut.end() if cut else end
 
 
-def _inside_of_list(body: bytes) -> tuple[int, int]:
+def _inside_of_list(body: bytes | bytearray) -> tuple[int, int]:
     """Where the elements of the list begin and end. Raises `BadAnswer` where the body is none."""
     begin, end = 0, len(body)
     while begin < end and body[begin] in b" \t\r\n":

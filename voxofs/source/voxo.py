@@ -72,7 +72,7 @@ request itself, and for the refusal to be told as one and not as a time-out."""
 class _Told(NamedTuple):
     """A body, and the server's clock when it was sent where that was looked at."""
 
-    body: bytes
+    body: bytes | bytearray
     server_s: float | None
 
 
@@ -271,7 +271,7 @@ class VoxoApi:
         self.clock_offset_s = None if date_s is None else date_s - self._clock.wall_s()
         return date_s
 
-    def _refusal(self, answer: Answer, what: str, body: bytes) -> VoxofsError:
+    def _refusal(self, answer: Answer, what: str, body: bytes | bytearray) -> VoxofsError:
         """The domain error for a status other than success; bodies are as the vendor's page shows."""
         status = answer.status
         said = f"{self._origin} answered {status} for {what}"

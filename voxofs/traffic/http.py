@@ -30,7 +30,7 @@ from . import wire
 from .routes import ProxyFailed, RoutedTransport
 from .stock import StockTransport
 from .transport import Exchange, Transport
-from .unpacked import Unpacked
+from .unpacked import Body, Unpacked
 
 AnyTransport = Transport | StockTransport | RoutedTransport
 
@@ -40,9 +40,6 @@ _CONNECT_TIMEOUT_S = 10.0
 """Three tries of a SYN on Linux take 1, 3 and 7 s (tcp_syn_retries in tcp(7))."""
 _LEAST_BYTES_PER_S = 1_024
 """A third of what a call's audio needs to be played (24 kbit/s): below it a transfer is as good as dead."""
-_JOINED_BESIDE_BYTES = 4_194_304
-"""A body from this size on is made of its parts in a thread: 46 MB into new memory hold the loop up for
-30 ms, this much for 2 to 3; a thread's turn costs a tenth of one."""
 _USER_AGENT = f"voxofs/{__version__}".encode()
 
 
@@ -139,37 +136,34 @@ class Answer:
                 )
             self._waited_s, self._received = 0.0, 0
 
-    async def body(self, limit_bytes: int, *, cut: bool = False) -> bytes:
+    async def body(self, limit_bytes: int, *, cut: bool = False) -> bytes | bytearray:
         """The whole body, decompressed as it comes. Raises `Unavailable`, and `BadAnswer` for one that is too
         long, or more than any text of ours can be compressed. `cut`: as much of it as can be had, because the
         status says what matters; a proxy's page may be long, and compressed as nobody asked for."""
-        parts: list[bytes] = []
-        size = 0
+        body = Body()
         unpacked = Unpacked(self.header("content-encoding"))
         stream = self._stream
         if isinstance(stream, Exchange):  # it is ended by whoever closes it
-            while unpacked.fault is None and size <= limit_bytes:
+            while unpacked.fault is None and body.size <= limit_bytes:
                 if (piece := await self._piece(stream)) is None:
                     break
-                size += await unpacked.add_to(parts, piece, limit_bytes - size)
+                await unpacked.add_to(body, piece, limit_bytes)
         else:
             with (
                 trio.CancelScope() as enough
             ):  # ends every generator down to the socket, as `break` would not
                 async with aclosing(self.pieces()) as pieces:
                     async for piece in pieces:
-                        size += await unpacked.add_to(parts, piece, limit_bytes - size)
-                        if size > limit_bytes or unpacked.fault:
+                        await unpacked.add_to(body, piece, limit_bytes)
+                        if body.size > limit_bytes or unpacked.fault:
                             enough.cancel()
         if cut:
-            return b"".join(parts)[:limit_bytes]
-        if size > limit_bytes:
+            return (await body.whole())[:limit_bytes]
+        if body.size > limit_bytes:
             raise BadAnswer(f"{self.origin} answered with more than {limit_bytes} bytes where JSON was due")
         if (fault := unpacked.fault or unpacked.end()) is not None:
             raise BadAnswer(f"{self.origin} answered with a compressed body {fault}: check any proxy")
-        if size < _JOINED_BESIDE_BYTES:
-            return b"".join(parts)
-        return await trio.to_thread.run_sync(b"".join, parts)  # which lets go of the interpreter meanwhile
+        return await body.whole()
 
     @property
     def date_s(self) -> float | None:
