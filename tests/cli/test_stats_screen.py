@@ -118,6 +118,25 @@ def test_the_terminal_is_as_it_was_when_the_mount_goes() -> None:
     assert shown.getvalue().rindex("\x1b[?1049l") > shown.getvalue().rindex("storage")
 
 
+class InterruptedOnce(io.StringIO):
+    """Ctrl-C while the first screen is being written."""
+
+    def write(self, text: str) -> int:
+        drawn = "traffic" in self.getvalue()
+        count = super().write(text)
+        if not drawn and "traffic" in text:
+            raise KeyboardInterrupt
+        return count
+
+
+def test_the_terminal_is_as_it_was_when_the_first_drawing_is_interrupted() -> None:
+    shown = InterruptedOnce()
+    console = Console(file=shown, force_terminal=True, width=80, height=40)
+    with pytest.raises(KeyboardInterrupt):
+        watch("/srv/calls", lambda: status(1.0, 0, 0), lambda _: None, 1.0, console)
+    assert shown.getvalue().rindex("\x1b[?1049l") > shown.getvalue().rindex("traffic")
+
+
 def test_ctrl_c_at_a_terminal(tmp_path: Path) -> None:
     (tmp_path / ".voxofs").mkdir()
     (tmp_path / stats.status_file()).write_text(json.dumps(status(1.0, 0, 0)))

@@ -186,6 +186,38 @@ async def test_equals_are_served_in_the_order_in_which_they_asked() -> None:
         await with_crowd(gate_of(1), tell)
 
 
+async def test_work_that_was_served_before_goes_straight_in_where_nobody_stands_in_line() -> None:
+    gate, link, other = gate_of(8), Demand("a", Priority.PREFETCH), Demand("a", Priority.PREFETCH)
+    with trio.testing.assert_checkpoints():  # so that all that was begun together can queue up
+        await gate.enter(link)
+    gate.leave(link)
+    with trio.testing.assert_no_checkpoints():
+        await gate.enter(link)
+    gate.leave(link)
+    with trio.testing.assert_checkpoints():
+        await gate.enter(other)
+    gate.leave(other)
+
+
+async def test_work_that_was_served_before_stands_in_line_where_somebody_does() -> None:
+    gate, served, first = gate_of(2), Demand("a", Priority.PREFETCH), Demand("a", Priority.PREFETCH)
+    done = []
+
+    async def enter(demand: Demand, name: str) -> None:
+        async with gate.place(demand):
+            done.append(name)
+
+    async with gate.place(served):
+        pass
+    async with trio.open_nursery() as nursery:
+        async with gate.place(Demand("a", Priority.PREFETCH)):  # background work has no second place
+            for demand, name in ((first, "first"), (served, "served")):
+                nursery.start_soon(enter, demand, name)
+                await trio.testing.wait_all_tasks_blocked()
+            assert gate.waiting == 2
+    assert sorted(done) == ["first", "served"]
+
+
 @pytest.mark.parametrize("limit", [1, 2, 4, 16, 32, 64])
 async def test_background_work_never_takes_the_last_places(limit: int) -> None:
     async def tell(crowd: Crowd) -> None:

@@ -167,11 +167,15 @@ def watch(
     """Draw until interrupted. Raises what `sample` raises, with the terminal as it was."""
     screen = Screen(mountpoint)
     console = console or Console(file=sys.stdout)
-    with Live(screen, console=console, screen=True, auto_refresh=False, transient=True) as live:
+    live = Live(screen, console=console, screen=True, auto_refresh=False, transient=True)
+    try:  # not a `with`: who interrupts the first drawing is to have the terminal back, too
+        live.start(refresh=True)
         while True:
             screen.add(sample())
             live.refresh()
             pause(interval_s)
+    finally:
+        live.stop()
 
 
 def _counters(status: Status) -> dict[str, float]:
