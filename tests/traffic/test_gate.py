@@ -209,12 +209,11 @@ async def test_work_that_was_served_before_stands_in_line_where_somebody_does() 
 
     async with gate.place(served):
         pass
-    async with trio.open_nursery() as nursery:
-        async with gate.place(Demand("a", Priority.PREFETCH)):  # background work has no second place
-            for demand, name in ((first, "first"), (served, "served")):
-                nursery.start_soon(enter, demand, name)
-                await trio.testing.wait_all_tasks_blocked()
-            assert gate.waiting == 2
+    async with trio.open_nursery() as nursery, gate.place(Demand("a", Priority.PREFETCH)):
+        for demand, name in ((first, "first"), (served, "served")):  # background work has no second place
+            nursery.start_soon(enter, demand, name)
+            await trio.testing.wait_all_tasks_blocked()
+        assert gate.waiting == 2
     assert sorted(done) == ["first", "served"]
 
 
