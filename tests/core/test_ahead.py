@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import date
 from random import Random
 from typing import Any
 
@@ -16,6 +17,9 @@ from harness.fronts import CoreFront, MountFile, MountFront, cat, mount_front, s
 from harness.rig import PATIENCE_S, Rig, open_rig, until
 from harness.world import BLOCK, HOUR, asterisk_id, noise, sized_hour, tenant
 
+from voxofs.catalog.calls import Rows
+from voxofs.catalog.window import Hour
+from voxofs.core.ahead import Walk
 from voxofs.model import Caller
 from voxofs.simulator.faults import Fault
 from voxofs.traffic.transport import Transport
@@ -181,6 +185,16 @@ async def test_a_walk_that_takes_its_time_has_no_more_ahead_than_keeps_it_from_w
             await rig.idle()
             rig.hands.advance(pause_s)
         assert least <= rig.counts()["audio"] - 60 <= most
+
+
+def test_a_pause_is_no_pace_and_a_slower_pace_is_noticed() -> None:
+    walk, now_s = Walk(Hour(date(2024, 3, 5), "10", Rows()), 0), 0.0
+    paces = (0.01, 20, 0.009, 0.011), (600.0, 1, 0.01, 0.02), (1.0, 30, 0.9, 1.1)
+    for step_s, steps, least_s, most_s in paces:
+        for _ in range(steps):
+            now_s += step_s
+            walk.took_steps(1, now_s)
+        assert least_s <= walk.step_s <= most_s
 
 
 async def test_stat_ahead_stops_when_the_caller_stops() -> None:

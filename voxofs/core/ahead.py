@@ -54,6 +54,9 @@ at at once: two would do if every answer took the same. 64 × ffprobe by 8 takes
 place of 32. Rules of thumb."""
 _SMOOTHING = 1 / 8
 """Weight of the last step's time, as for TCP's round trips (RFC 6298)."""
+_STRETCH = 8
+"""Times the average that one step counts at most: a pause is no pace. A rule of thumb: who has become ten
+times slower is known for it after four steps."""
 _LINKS = 64
 """Links that are asked for with the first lookup of a walk that is sure: what its next steps want ahead."""
 _HEADS_FOR_NOBODY = 256
@@ -127,7 +130,10 @@ class Walk:
         """Somebody has gone so many names further, at this moment (monotonic)."""
         if self._stepped_s is not None:
             step_s = (now_s - self._stepped_s) / max(1, names)
-            self.step_s += (step_s - self.step_s) * (_SMOOTHING if self.step_s else 1.0)
+            if self.step_s:
+                self.step_s += (min(step_s, _STRETCH * self.step_s) - self.step_s) * _SMOOTHING
+            else:
+                self.step_s = step_s
         self._stepped_s = now_s
 
     def go_through(self, *, by_start: bool) -> None:
