@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from functools import partial
 
 import httpx
@@ -25,6 +26,16 @@ async def test_a_refused_port_comes_back_in_the_same_place(sim: Simulator, clien
         await client.get(uri)
     await sim.refuse(storage=False)
     assert (await client.get(uri)).status_code == 200
+
+
+async def test_a_refused_port_is_nobody_elses(sim: Simulator) -> None:
+    """Else the simulator of another test might be given it, and answer where nobody should."""
+    number = sim.storage_door.number
+    await sim.refuse(storage=True)
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", number))
+    await sim.refuse(storage=False)
+    assert sim.storage_door.number == number
 
 
 async def test_a_stalled_reader_does_not_hold_the_simulator_up(clock: Clock) -> None:

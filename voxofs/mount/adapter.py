@@ -332,8 +332,10 @@ class Adapter(pyfuse3.Operations):
 
     @_answered
     async def getxattr(self, inode: int, name: bytes, ctx: Any) -> bytes:
-        if not name.startswith(b"user."):  # `ls -l` asks a file for security.selinux and an ACL; told that
-            raise pyfuse3.FUSEError(errno.ENOTSUP)  # there are none here (xattr(7)), it asks no other one
+        if name.startswith(b"system."):  # ACLs: an NFS server (ganesha 6) lists nothing where they cannot be
+            raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
+        if not name.startswith(b"user."):  # `ls -l` asks a file for security.selinux; told that there is no
+            raise pyfuse3.FUSEError(errno.ENOTSUP)  # such thing here (xattr(7)), it asks no other one
         path = self.inodes[inode].path
         value = await self._answer(path, ctx.pid, self._fs.xattr(path, _text(name)))
         if value is None:

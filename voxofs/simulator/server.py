@@ -86,7 +86,7 @@ class Simulator(Vendor):
         assert self._nursery is not None
         assert self._nursery_manager is not None
         for door in (self.api_door, self.storage_door, self._control_door):
-            door.close()
+            door.end()
         if self._far is not None:
             self._far.close()
             self._far = None

@@ -9,7 +9,6 @@ stream around the same socket; a break is a break of the TCP connection under it
 
 from __future__ import annotations
 
-import errno
 import socket
 import ssl
 import struct
@@ -162,13 +161,12 @@ class Connection(TCPServer):
             sock.close()
 
 
-_TAKEN_S, _TAKEN_AGAIN_S = 10.0, 0.1
-"""While the port was closed, somebody's outgoing connection may have been given its number (ip(7),
-ip_local_port_range); that ends soon. Rules of thumb."""
-
-
 class Port:
-    """A listening port that can be closed and opened again, and its connections."""
+    """A listening port that can be closed and opened again, and its connections.
+
+    Closed, it is bound all the same, by a socket that does not listen: else another server, of a test that
+    runs beside this one, might be given its number (ip(7), ip_local_port_range) and answer in its place.
+    """
 
     def __init__(
         self, app: App, host: str, port: int, nursery: trio.Nursery, tls: ssl.SSLContext | None
@@ -179,6 +177,7 @@ class Port:
         self._nursery = nursery
         self._config = QuietConfig()
         self._context = WorkerContext(None)
+        self._keeper: socket.socket | None = None
         self._listener: trio.socket.SocketType | None = None
         self.connections: set[Connection] = set()
         self.number = port
@@ -189,22 +188,16 @@ class Port:
         """Listen, on the same port as before; does nothing where it listens already. Raises OSError."""
         if self._listener is not None:
             return
-        gives_up_s = trio.current_time() + _TAKEN_S
-        while True:
-            listener = trio.socket.socket()
-            try:
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                await listener.bind((self._host, self.number))
-                listener.listen(_BACKLOG)
-                break
-            except BaseException as error:
-                listener.close()
-                taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-                if not taken or trio.current_time() > gives_up_s:
-                    raise
-            await trio.sleep(_TAKEN_AGAIN_S)
-        self.number = listener.getsockname()[1]
-        self._listener = listener
+        if self._keeper is None:
+            self._keeper = _bound(self._host, self.number)
+            self.number = self._keeper.getsockname()[1]
+        bound = _bound(self._host, self.number)
+        try:
+            bound.listen(_BACKLOG)
+        except BaseException:
+            bound.close()
+            raise
+        self._listener = listener = trio.socket.from_stdlib_socket(bound)
         self._nursery.start_soon(self._accept, listener)
 
     def close(self) -> None:
@@ -214,6 +207,13 @@ class Port:
             self._listener = None
         for connection in list(self.connections):
             connection.reset()
+
+    def end(self) -> None:
+        """Close for good: the number is anybody's again."""
+        self.close()
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
 
     async def _accept(self, listener: trio.socket.SocketType) -> None:
         while True:
@@ -242,3 +242,16 @@ class Port:
         finally:
             self.connections.discard(connection)
             sock.close()  # a cancelled `_close` does not get that far
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket with that address, which others of ours may have, too, as long as one alone listens
+    (socket(7), SO_REUSEADDR). Raises OSError."""
+    bound = socket.socket()
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except BaseException:
+        bound.close()
+        raise
+    return bound
