@@ -139,6 +139,14 @@ need_python() {
 # shellcheck disable=SC2034  # used by those who source this
 mount_packages=(fuse3 libfuse3-dev pkg-config gcc libc6-dev python3-dev python3-venv ca-certificates)
 
+# need_mtab: the list of mounts that an NFS server reads. Debian makes it at boot (tmpfiles.d/debian.conf).
+need_mtab() {
+    if [ ! -e /etc/mtab ] && may_install; then
+        say "Making /etc/mtab, which a system that never booted lacks"
+        "${as_root[@]}" ln -sf ../proc/self/mounts /etc/mtab
+    fi
+}
+
 need_fuse() {
     [ -c /dev/fuse ] || {
         echo "/dev/fuse is missing: run 'modprobe fuse', or give the container --device /dev/fuse --cap-add SYS_ADMIN" >&2

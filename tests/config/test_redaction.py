@@ -24,7 +24,7 @@ PLAIN = re.compile(r"\bey[\w-]{6,}\.[\w-]{4,}\.[\w-]*")
 @example(["a", ".", "eyabcdef", ".", "abcd", ".", "eyabcdef", ".", "abcd", "."])
 def test_it_strikes_out_what_the_plain_expression_does(parts: list[str]) -> None:
     text = "".join(parts)
-    assert secrets._JWT.sub(r"\1********", text) == PLAIN.sub("********", text)
+    assert secrets._without_jwts(text) == PLAIN.sub("********", text)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ def host(tmp_path: Path) -> Callable[..., Host]:
             "fuse_conf": folder / "fuse.conf",
             "updatedb_conf": folder / "updatedb.conf",
             "mountinfo": folder / "mountinfo",
+            "mtab": folder / "mountinfo",
             "search_path": str(folder / "bin"),
             "is_root": False,
         }
