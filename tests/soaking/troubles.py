@@ -65,6 +65,8 @@ TROUBLES = (
 """Hangs of either origin, drips, 429, 503, refusals, garbage, in an order in which neighbours differ."""
 
 FEW = tuple(
-    each for each in TROUBLES if each.name in ("storage hangs", "storage 429", "API drips", "refused")
+    each
+    for each in TROUBLES
+    if each.name in ("storage hangs", "storage 429", "API drips", "refused", "storage garbage")
 )
 """For a run that must be short."""

@@ -11,6 +11,11 @@ from voxofs.traffic.patience import Limited, Patience
 from .tree import Names, NoSuchName, shown
 
 
+def _recovered(health: Health, path: Names) -> None:
+    if not health.all_well:  # once a look-up, an open and a read, of which hardly one follows a failure
+        health.recovered(shown(path))
+
+
 class _Noted:
     """An operation, as a context; `patience`: how long its user waits for the network, None where something
     in it knows. A class, as `Limited` is."""
@@ -39,8 +44,7 @@ class _Noted:
                 self._failed(late)
                 raise
         if error is None:
-            if not self._health.all_well:
-                self._health.recovered(shown(self._path))
+            _recovered(self._health, self._path)
         elif isinstance(error, VoxofsError) and not isinstance(error, NoSuchName):
             self._failed(error)
 
@@ -78,8 +82,7 @@ class Outcomes:
 
     def recovered(self, path: Names) -> None:
         """Something at this path went well."""
-        if not self._health.all_well:
-            self._health.recovered(shown(path))
+        _recovered(self._health, path)
 
     def together(self, path: Names, operation: str) -> _Together:
         """One deadline around several such operations, which remember by themselves how they ended."""

@@ -313,7 +313,7 @@ class Gate:
                 # Work that was begun together comes to its first gate in no order: let all of it queue up.
                 await trio.lowlevel.checkpoint()
             self._grant()
-            if not ticket.granted:
+            if not ticket.settled:
                 await self._granted(demand, ticket)
         except BaseException:
             if demand.line is self:
@@ -346,7 +346,7 @@ class Gate:
         """Take a demand out of line; its task gets `Abandoned`, unless somebody waits by then."""
         ticket = self._unqueue(demand)
         ticket.given_up = True
-        ticket.grant()
+        ticket.keep(None)
 
     def _queue(self, demand: Demand, ticket: Ticket) -> None:
         demand.line = self
@@ -385,7 +385,7 @@ class Gate:
         while (demand := self._turns.next(self.admits)) is not None:
             ticket = self._unqueue(demand)
             self._take(demand, ticket)
-            ticket.grant()
+            ticket.keep(None)
         if not self._alarmed and self.waiting and self._pace.next_s > self.now_s():
             self._alarmed = True
             trio.lowlevel.spawn_system_task(self._grant_after_pause, name=f"pause of the {self.name}")

@@ -5,38 +5,24 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
-import trio
-
 from .demand import Demand, Priority
+from .flight import Promise
 
 _PRIORITIES = tuple(Priority)
 """An enumeration is slow to go through."""
 
 
-class Ticket:
-    """One demand at this gate: in line, or inside."""
+class Ticket(Promise[None]):
+    """One demand at this gate: in line, or inside. The promise of an end of the waiting, with a place or
+    because the demand was given up."""
 
-    __slots__ = ("_event", "background", "given_up", "granted")
+    __slots__ = ("background", "given_up")
 
     def __init__(self) -> None:
-        self.granted = False
-        """Whether the waiting is over, with a place or because the demand was given up."""
-        self._event: trio.Event | None = None
+        super().__init__()
         self.given_up = False
         self.background = False
         """Whether its place counts as one for background work; the demand may become urgent inside."""
-
-    def grant(self) -> None:
-        """The waiting is over."""
-        self.granted = True
-        if self._event is not None:
-            self._event.set()
-
-    async def wait(self) -> None:
-        """Until it is."""
-        if self._event is None:
-            self._event = trio.Event()
-        await self._event.wait()
 
 
 class Turns:
